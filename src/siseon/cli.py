@@ -1,0 +1,152 @@
+"""The command line: `siseon COMMAND ...`. commands.py says what each command does; here it is called, and faults end.
+
+Exit codes: 0 done; 1 the data is unusable (check), or a fault of siseon itself; 2 a fault that the user can mend, in
+one line with its remedy; 130 Ctrl-C; 143 SIGTERM. `--debug` shows the traceback instead. `epochs=10` is taken for
+`--epochs 10`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import inspect
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+HELP = """usage: siseon COMMAND ...
+
+The landmarks of convolutional vision, running.
+
+  siseon demo                                        train a detector on drawn scenes and look at what it finds
+  siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, image folders)
+  siseon train --resume RUN                          go on where a run stopped
+  siseon predict RUN PHOTO ...                       find things in pictures; folders and patterns too
+  siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
+  siseon models                                      what there is to train
+  siseon check FOLDER                                what is wrong with a data set
+  siseon convert FOLDER --to coco --out NEW          from one format to another
+
+siseon COMMAND --help tells the options of a command. --debug, anywhere, shows where an error comes from."""
+
+COMMANDS = ("train", "evaluate", "predict", "models", "check", "convert", "demo")
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave with its exit code. arguments: sys.argv[1:] if left out."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show Hangul must not end the run
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        sys.exit(_run(words))
+    except (Exception, KeyboardInterrupt, Terminated) as fault:
+        if debug:
+            raise
+        sys.exit(_report(fault))
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if words[0] == "--version":
+        print(f"siseon {version('siseon')}")
+        return 0
+    command, *rest = words
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, 1, 0.4)
+        say_error(f'there is no command "{command}"', f"Did you mean {near[0]}?" if near else "See siseon --help.")
+        return 2
+    return _call(command, rest)
+
+
+def _call(command: str, words: list[str]) -> int:
+    import tyro
+
+    from siseon import commands
+
+    function = getattr(commands, command)
+    marks = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
+    result: Any = tyro.cli(function, prog=f"siseon {command}", args=_as_options(words, function), config=marks)
+    return int(result or 0)
+
+
+def _as_options(words: list[str], function: Callable[..., Any]) -> list[str]:
+    """`epochs=10` as `--epochs 10` where epochs is an option; other words, such as a file name with =, stay."""
+    from siseon.training.recipe import Recipe
+
+    names = set(inspect.signature(function).parameters)
+    names |= set(Recipe.model_fields) if "recipe" in names else set()
+    found = []
+    for word in words:
+        match = re.fullmatch(r"([a-z]\w*)=(.*)", word, re.DOTALL)
+        if match and match[1] in names:
+            values = match[2].split(",") if match[1] == "scale" else [match[2]]
+            found += [f"--{match[1].replace('_', '-')}", *values]
+        else:
+            found.append(word)
+    return found
+
+
+def say_error(problem: str, remedy: str) -> None:
+    """One line what is wrong, one line what to do, on stderr."""
+    print(f"error: {_one_line(problem)}", file=sys.stderr)
+    if remedy:
+        print(f"remedy: {_one_line(remedy)}", file=sys.stderr)
+
+
+def _report(fault: BaseException) -> int:
+    """Say what happened in a line or two; the exit code."""
+    if isinstance(fault, KeyboardInterrupt):
+        say_error("stopped by Ctrl-C", "")
+        return 130
+    if isinstance(fault, Terminated):
+        say_error("stopped by SIGTERM", "")
+        return 143
+    if isinstance(fault, BrokenPipeError):  # siseon models | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer goes nowhere
+        return 0
+    problem, remedy, code = _explained(fault)
+    say_error(problem, remedy)
+    return code
+
+
+def _explained(fault: BaseException) -> tuple[str, str, int]:
+    """(problem, remedy, exit code)."""
+    if isinstance(fault, OSError):
+        return _of_the_disk(fault)
+    if isinstance(fault, MemoryError) or "out of memory" in str(fault) or "can't allocate memory" in str(fault):
+        return "not enough memory", "Take a smaller --batch or smaller pictures (--imgsz).", 2
+    from siseon.interface import SiseonError
+
+    if isinstance(fault, SiseonError):
+        return fault.problem, fault.remedy, getattr(fault, "exit_code", 2)
+    remedy = "This is a fault of siseon: run it again with --debug and report what it prints."
+    return f"{type(fault).__name__}: {fault}", remedy, 1
+
+
+def _of_the_disk(fault: OSError) -> tuple[str, str, int]:
+    file = f"{fault.filename}: " if fault.filename else ""
+    if fault.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return f"{file}the disk is full", "Make room, or write elsewhere with --out.", 2
+    return f"{file}{fault.strerror or fault}", "Check the path, its permissions and the disk.", 2
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _on_sigterm(number: int, frame: object) -> NoReturn:
+    raise Terminated

@@ -1,0 +1,295 @@
+"""What each command does. Signatures and docstrings are its options and its help; torch is imported within."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pydantic import Field
+from tyro.conf import OmitArgPrefixes, Positional
+
+from siseon.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from siseon.evaluation import Model
+
+
+class Training(Recipe):
+    """The recipe as the command line takes it."""
+
+    model: Positional[str] = Field("", description="name of the model; `siseon models` lists them")
+
+
+def train(
+    recipe: OmitArgPrefixes[Training],
+    *,
+    options: tuple[str, ...] = (),
+    resume: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Train a model, evaluate the best epoch on the test pictures, and leave all in a run folder.
+
+    Args:
+        recipe: the settings of the run
+        options: further arguments of the model as name=value, e.g. pyramid=false
+        resume: run folder to go on with, as if it had never stopped; needs no other option
+        out: run folder to make; runs/train-N if left out
+    """
+    from siseon.data.open_data import open_data
+    from siseon.evaluation import validate
+    from siseon.interface import RecipeError
+    from siseon.training.fit import fit
+    from siseon.training.fit import resume as go_on
+    from siseon.weights import build, load
+
+    if resume is not None:
+        run = go_on(resume, load=load, evaluate=validate)
+        return _test(run.folder, _recipe_of(run.folder))
+    if not recipe.model or not recipe.data:
+        missing = "a model" if not recipe.model else "--data"
+        raise RecipeError(f"{missing} is missing", "For example: siseon train faster_rcnn_mini --data scenes")
+    plain = Recipe(**{**recipe.model_dump(), "options": dict(map(_option, options))})
+    data = open_data(plain.data)
+    for problem in list(data.problems)[:5]:
+        print(f"note: {problem}", file=sys.stderr)
+    more = len(data.problems) - 5
+    if more > 0:
+        print(f"note: {more} more like these; siseon check {plain.data} lists them", file=sys.stderr)
+    given = {"classes": data.classes, **plain.options}
+    if plain.backbone is not None:
+        given["backbone"] = plain.backbone
+    model = build(plain.model, weights=plain.weights, **given)
+    run = fit(model, data, out=out or next_folder("train"), recipe=plain, evaluate=validate)
+    _test(run.folder, plain)
+
+
+def evaluate(
+    model: Positional[str],
+    *,
+    data: str | None = None,
+    split: str = "test",
+    weights: str | None = None,
+    batch: int = 8,
+    device: str = "auto",
+    out: Path | None = None,
+) -> None:
+    """Compare what a model finds with the truth: AP or accuracy, of each class too, curves, confusion, pictures.
+
+    Args:
+        model: a run folder, a .safetensors file, or the name of a model with --weights
+        data: folder or file of the data set, or scenes, or digits; that of the run if left out
+        split: train, val or test
+        weights: imagenet, coco or a file, where the model is given by its name
+        batch: pictures at once
+        device: auto, cpu, cuda, mps
+        out: folder for the report; runs/evaluate-N if left out
+    """
+    from siseon.data.open_data import open_data
+    from siseon.evaluation import evaluate as compare
+    from siseon.interface import DataError
+
+    network = _model(model, weights, device)
+    source = data or (_recipe_of(Path(model)).data if (Path(model) / "recipe.toml").exists() else None)
+    if source is None:
+        raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
+    folder = out or next_folder("evaluate")
+    with _progress(f"{split} of {source}") as done:
+        result = compare(network, open_data(source), split=split, batch=batch, out=folder, progress=done)
+    print(result.table())
+    for problem in result.problems:
+        print(f"passed over: {problem}", file=sys.stderr)
+    print(f"The report is in {folder}")
+
+
+def predict(
+    model: Positional[str],
+    pictures: Positional[tuple[str, ...]],
+    *,
+    score: float = 0.5,
+    top: int = 5,
+    weights: str | None = None,
+    batch: int = 4,
+    device: str = "auto",
+    out: Path | None = None,
+) -> int:
+    """Find things in pictures: a drawn copy of each picture, and all predictions in predictions.json.
+
+    Args:
+        model: a run folder, a .safetensors file, or the name of a model with --weights
+        pictures: files, folders, patterns such as "photos/*.jpg"
+        score: least score of a detection, 0 to 1
+        top: how many classes a classifier names
+        weights: imagenet, coco or a file, where the model is given by its name
+        batch: pictures at once
+        device: auto, cpu, cuda, mps
+        out: folder for the results; runs/predict-N if left out
+    """
+    from siseon import pictures as files
+    from siseon.prediction import predict_files
+
+    found = files.find(pictures)
+    network = _model(model, weights, device)
+    folder = out or next_folder("predict")
+    faults = predict_files(network, found, folder, score=score, top=top, batch=batch)
+    for fault in faults:
+        print(f"passed over: {fault.problem}", file=sys.stderr)
+    print(f"{len(found) - len(faults)} of {len(found)} pictures; they and predictions.json are in {folder}")
+    return 2 if len(faults) == len(found) else 0
+
+
+def models(*, task: Literal["all", "classification", "detection"] = "all", json: bool = False) -> None:
+    """List the models: task, parameters with the default classes, year, paper.
+
+    Args:
+        task: only those for this task
+        json: as JSON
+    """
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from siseon import zoo
+
+    rows = []
+    for name in zoo.names(None if task == "all" else task):
+        with torch.device("meta"):
+            network = zoo.create(name)
+        entry = zoo.ZOO[name]
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        rows.append(
+            {"name": name, "task": entry.task, "parameters": parameters, "year": entry.year, "paper": entry.paper}
+        )
+    if json:
+        print(json_format.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    table = Table("name", "task", "parameters", "year", "paper", box=None, header_style="bold")
+    table.columns[2].justify = "right"
+    for row in rows:
+        number = str(row["paper"]).rpartition(", ")[2]
+        table.add_row(str(row["name"]), str(row["task"]), f"{row['parameters']:,}", str(row["year"]), number)
+    Console().print(table)
+
+
+def check(data: Positional[str], *, json: bool = False) -> int:
+    """Read a whole data set and say what is in it and what is wrong with it; exit code 1 if it cannot be used.
+
+    Args:
+        data: folder or file of the data set, or scenes, or digits
+        json: as JSON
+    """
+    from siseon.data.check import check as examine
+
+    with _progress(f"reading {data}") as done:
+        report = examine(data, done)
+    print(json_format.dumps(report.to_json(), ensure_ascii=False, indent=1) if json else report.to_text())
+    return 0 if report.usable else 1
+
+
+def convert(data: Positional[str], *, to: Literal["voc", "coco", "yolo", "folder"], out: Path) -> None:
+    """Write a data set in another format; class names and boxes stay what they are.
+
+    Args:
+        data: folder or file of the data set, or scenes, or digits
+        to: the format to write
+        out: folder to make
+    """
+    from siseon.data.convert import convert as write
+    from siseon.data.open_data import open_data
+
+    with _progress(f"writing {out}") as done:
+        print(write(open_data(data), to, out, done))
+
+
+def demo(*, out: Path = Path("demo"), seed: int = 0, minutes: float = 1.7) -> None:
+    """Train a small Faster R-CNN on drawn scenes, offline, and look at what it finds: under three minutes on two cores.
+
+    Args:
+        out: folder for the results
+        seed: the same seed gives the same run
+        minutes: how long to train
+    """
+    from siseon.demo import demo as run
+
+    run(out, seed=seed, minutes=minutes)
+
+
+def next_folder(command: str) -> Path:
+    """Make and return the first of runs/COMMAND-1, runs/COMMAND-2, ... that does not exist."""
+    number = 1
+    while True:
+        folder = Path("runs") / f"{command}-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _model(name: str, weights: str | None, device: str) -> Model:
+    """The model of a run folder or a file, or a model of the zoo with weights, on its device."""
+    from siseon.interface import WeightsError
+    from siseon.training.preparation import device_of
+    from siseon.weights import build, load
+
+    if weights is not None:
+        network = build(name, weights=weights)
+    elif Path(name).exists() or Path(name).suffix:
+        network = load(name)
+    else:
+        raise WeightsError(
+            f"{name} is no run folder and no file",
+            "Name a folder that siseon train made, a .safetensors file, or a model with --weights FILE",
+        )
+    return cast("Model", network.to(device_of(Recipe(device=device))).eval())
+
+
+def _recipe_of(run: Path) -> Recipe:
+    return Recipe.from_toml(run / "recipe.toml")
+
+
+def _test(run: Path, recipe: Recipe) -> None:
+    """Evaluate the best epoch of a run on the test pictures, and say where everything is."""
+    from siseon.data.open_data import open_data
+    from siseon.evaluation import evaluate as compare
+    from siseon.training.preparation import device_of
+    from siseon.weights import load
+
+    network = cast("Model", load(run).to(device_of(recipe)))
+    data = open_data(recipe.data)
+    if {"val", "test"} & set(data.splits):
+        with _progress("evaluating the best epoch on the test pictures") as done:
+            result = compare(network, data, batch=recipe.batch, out=run / "test", progress=done)
+        print(result.table())
+        print(f"The figures and pictures of the evaluation are in {run / 'test'}")
+    print(f"The run is in {run}: best.safetensors, metrics.csv, losses.png, recipe.toml")
+    print(f"Find things in your pictures with: siseon predict {run} PHOTO ...")
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """name=value as the name and the value, which is JSON or else a word."""
+    from siseon.interface import RecipeError
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f"--options {text} has no value", "Write name=value, e.g. --options pyramid=false")
+    try:
+        return name, json_format.loads(value)
+    except ValueError:
+        return name, value
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while something is done, if that is a terminal; gives the function to call with (done, of)."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,307 @@
+"""`convert`: any data set written as Pascal VOC, COCO JSON, YOLO text or class folders, to be read by `open_data`."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal, Protocol, TypeAlias, get_args
+
+import numpy as np
+
+from siseon import pictures
+from siseon.data import coco, voc, yolo
+from siseon.data.dataset import Annotation, Data, Dataset, Problem, Segments
+from siseon.data.files import Notes
+from siseon.interface import DataError, PictureError, Size
+
+Format: TypeAlias = Literal["voc", "coco", "yolo", "folder"]
+
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
+
+NO_FOLDER_NAME = set('/\\:*?"<>|')
+"""Signs that a folder name cannot have on one system or another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What `convert` wrote: the folder, how many pictures and objects, and what the new format could not take."""
+
+    path: Path
+    pictures: int
+    objects: int
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        objects = f" with {self.objects} objects" if self.objects else ""
+        return "\n".join([f"{self.pictures} pictures{objects} written to {self.path}", *map(str, self.problems)])
+
+
+def convert(
+    data: Data, format: Format, out: str | Path, on_progress: Callable[[int, int], None] | None = None
+) -> Conversion:
+    """Write a data set in another format into the new folder `out`, which appears when all of it is written.
+
+    Pictures in files are copied byte for byte; those that EXIF turns are written upright (JPEG as JPEG, others as
+    PNG), and drawn ones as PNG. Class names are kept, never numbers. on_progress(done, total) is called after each
+    picture.
+
+    Shapes: COCO keeps them, masks as run-length codes; YOLO gets polygons where every object has a shape, else boxes;
+    VOC keeps boxes only. YOLO has no crowd, so those objects are left out. `folder` is for classification only, the
+    others for detection only. Raises DataError where format and task do not go together, and where `out` is there and
+    not empty.
+    """
+    out = Path(out).expanduser().absolute()
+    _check(data, format, out)
+    # Not named after the folder: a long Hangul name leaves no room for an ending (255 bytes).
+    partial = out.parent / f".{uuid.uuid4().hex}.part"
+    notes = Notes(partial)
+    try:
+        partial.mkdir(parents=True)
+        writer = _WRITERS[format](partial, data, notes)
+        count = _write(data, writer, notes, on_progress)
+        writer.finish()
+        if out.exists():
+            out.rmdir()
+        partial.replace(out)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written ({error})", "Make room, or choose another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Conversion(out, *count, notes.problems())
+
+
+def _check(data: Data, format: Format, out: Path) -> None:
+    if format not in get_args(Format):
+        raise DataError(f"'{format}' is no format that is written", f"Choose {', '.join(get_args(Format))}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} is there and not empty", "Choose a new folder, or empty this one first")
+    if data.task == "detection" and format == "folder":
+        raise DataError(
+            f"{data.name} has boxes, and a folder for each class can only say what a whole picture is",
+            "Choose voc, coco or yolo",
+        )
+    if data.task == "classification" and format != "folder":
+        raise DataError(f"{data.name} has no boxes, and {format} is a format for boxes", "Choose folder")
+    wrong = [name for name in data.classes if NO_FOLDER_NAME & set(name) or name.startswith(".")]
+    if format == "folder" and wrong:
+        raise DataError(f"The class '{wrong[0]}' cannot be the name of a folder", "Rename the class")
+
+
+def _write(
+    data: Data, writer: _Writer, notes: Notes, on_progress: Callable[[int, int], None] | None
+) -> tuple[int, int]:
+    """Write all splits; how many pictures and objects were written."""
+    stems = _stems([dataset.annotation(index).name for _, dataset in data for index in range(len(dataset))])
+    total = sum(len(dataset) for _, dataset in data)
+    done = written = objects = 0
+    for split, dataset in data:
+        for index in range(len(dataset)):
+            annotation = dataset.annotation(index)
+            folder = writer.folder(split, annotation)
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                picture, size = _write_picture(dataset, index, folder / stems[annotation.name])
+                objects += writer.add(split, picture, annotation, size)
+                written += 1
+            except PictureError as error:
+                notes.add(annotation.name, error.problem, "left out")
+            done += 1
+            if on_progress:
+                on_progress(done, total)
+    return written, objects
+
+
+def _write_picture(dataset: Dataset, index: int, place: Path) -> tuple[Path, Size]:
+    """Copy or write one picture; the file and its upright (height, width). `place`: the file without its suffix."""
+    source = dataset.annotation(index).path
+    if source:
+        size, turned = pictures.size_and_turn(source)
+        if not turned:
+            copy = place.with_name(place.name + source.suffix.lower())
+            shutil.copyfile(source, copy)
+            return copy, size
+    pixels = dataset.picture(index)
+    suffix = ".jpg" if source and source.suffix.lower() in JPEG else ".png"
+    file = place.with_name(place.name + suffix)
+    pictures.write(pixels, file)
+    return file, (pixels.shape[0], pixels.shape[1])
+
+
+def _stems(names: Sequence[str]) -> Mapping[str, str]:
+    """Name of a picture -> file name without suffix, unique: as few folders of the name joined on as tell all apart."""
+    distinct = list(dict.fromkeys(names))
+    parts = [[part for part in _without_suffix(name).parts if part not in ("..", "/")] for name in distinct]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        stems = ["_".join(item[-depth:]) for item in parts]
+        if len({stem.casefold() for stem in stems}) == len(stems):
+            return dict(zip(distinct, stems, strict=True))
+    # "a.jpg" and "a.png" in one folder, or "a/b" beside "a_b".
+    return {name: f"{'_'.join(item)}_{number}" for number, (name, item) in enumerate(zip(distinct, parts, strict=True))}
+
+
+def _without_suffix(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    return path.with_suffix("") if path.suffix.lower() in pictures.SUFFIXES else path
+
+
+class _Writer(Protocol):
+    """Writes the annotations of one format."""
+
+    def folder(self, split: str, annotation: Annotation) -> Path:
+        """Where the picture goes."""
+
+    def add(self, split: str, picture: Path, annotation: Annotation, size: Size) -> int:
+        """Write what is known of a picture that was written; the number of its objects that were."""
+
+    def finish(self) -> None:
+        """Write what can only be written last."""
+
+
+@dataclass(slots=True)
+class _Voc:
+    root: Path
+    data: Data
+    notes: Notes
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)
+
+    def folder(self, split: str, annotation: Annotation) -> Path:
+        return self.root / "JPEGImages"
+
+    def add(self, split: str, picture: Path, annotation: Annotation, size: Size) -> int:
+        (self.root / "Annotations").mkdir(exist_ok=True)
+        path = self.root / "Annotations" / f"{picture.stem}.xml"
+        voc.write(path, picture=picture.name, annotation=annotation, size=size, classes=self.data.classes)
+        self.lists.setdefault(split, []).append(picture.stem)
+        self.used.update(annotation.labels.tolist())
+        if annotation.segments:
+            self.notes.once(annotation.name, "VOC's XML has no place for shapes", "only boxes are written")
+        return len(annotation.boxes)
+
+    def finish(self) -> None:
+        folder = self.root / "ImageSets" / "Main"
+        folder.mkdir(parents=True)
+        lists = {**self.lists, "trainval": [*self.lists.get("train", []), *self.lists.get("val", [])]}
+        for split, stems in lists.items():
+            (folder / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
+        unused = [name for label, name in enumerate(self.data.classes) if label not in self.used]
+        if unused:
+            what = f"VOC has no list of classes, and no object is of {', '.join(unused)}"
+            self.notes.add(self.data.name, what, "these classes are lost")
+
+
+@dataclass(slots=True)
+class _Coco:
+    root: Path
+    data: Data
+    notes: Notes
+    entries: dict[str, list[coco.Entry]] = field(default_factory=dict)
+
+    def folder(self, split: str, annotation: Annotation) -> Path:
+        return self.root / split
+
+    def add(self, split: str, picture: Path, annotation: Annotation, size: Size) -> int:
+        self.entries.setdefault(split, []).append((picture.name, size, coco.items(annotation)))
+        return len(annotation.boxes)
+
+    def finish(self) -> None:
+        (self.root / "annotations").mkdir()
+        for split, entries in self.entries.items():
+            coco.write(self.root / "annotations" / f"instances_{split}.json", entries, self.data.classes)
+
+
+@dataclass(slots=True)
+class _Yolo:
+    root: Path
+    data: Data
+    notes: Notes
+    shaped: bool = False
+
+    def __post_init__(self) -> None:
+        annotations = [dataset.annotation(index) for _, dataset in self.data for index in range(len(dataset))]
+        shaped = [bool(annotation.segments) for annotation in annotations if len(annotation.boxes)]
+        # Readers of YOLO take a file with both kinds of rows, or a data set with both kinds of files, for broken.
+        self.shaped = bool(shaped) and all(shaped)
+        if any(shaped) and not self.shaped:
+            self.notes.add(self.data.name, "some objects have a shape and others have none", "only boxes are written")
+
+    def folder(self, split: str, annotation: Annotation) -> Path:
+        return self.root / "images" / split
+
+    def add(self, split: str, picture: Path, annotation: Annotation, size: Size) -> int:
+        path = self.root / "labels" / split / f"{picture.stem}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        objects = np.flatnonzero(~annotation.crowd)
+        if len(objects) < len(annotation.boxes):
+            self.notes.once(annotation.name, "YOLO has no crowd (regions that do not count)", "those objects left out")
+        boxes, segments = annotation.boxes, annotation.segments
+        polygons = [polygon(segments[index], boxes[index]) for index in objects] if self.shaped else []
+        yolo.write(path, labels=annotation.labels[objects], boxes=boxes[objects], polygons=polygons, size=size)
+        return len(objects)
+
+    def finish(self) -> None:
+        yolo.write_settings(self.root / "data.yaml", splits=list(self.data.splits), classes=self.data.classes)
+
+
+@dataclass(slots=True)
+class _Folder:
+    root: Path
+    data: Data
+    notes: Notes
+
+    def folder(self, split: str, annotation: Annotation) -> Path:
+        if annotation.label is None:
+            raise DataError(f"{annotation.name} has no class", "Leave it out of the data set")
+        return self.root / split / self.data.classes[annotation.label]
+
+    def add(self, split: str, picture: Path, annotation: Annotation, size: Size) -> int:
+        return 0
+
+    def finish(self) -> None:
+        for split in self.data.splits:
+            for name in self.data.classes:
+                (self.root / split / name).mkdir(parents=True, exist_ok=True)
+
+
+_WRITERS: Mapping[str, Callable[[Path, Data, Notes], _Writer]] = {
+    "voc": _Voc,
+    "coco": _Coco,
+    "yolo": _Yolo,
+    "folder": _Folder,
+}
+
+
+def polygon(segments: Segments, box: np.ndarray) -> np.ndarray:
+    """One polygon [points, 2] for a shape of many: each ring is closed, then the line goes back to the first.
+
+    The way there and back encloses nothing, so that filling the polygon gives the shape again, holes too. An empty
+    mask gives its box.
+    """
+    rings = outlines(segments) if isinstance(segments, np.ndarray) else segments
+    if not rings:
+        return box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2)
+    if len(rings) == 1:
+        return rings[0]
+    start = rings[0][:1]
+    return np.concatenate([part for ring in rings for part in (ring, ring[:1], start)])
+
+
+def outlines(mask: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The outlines [points, 2] (x, y) of a bool mask [height, width], holes too, along the edges of the pixels.
+
+    cv2.findContours goes through the centres of the pixels and makes every object one pixel smaller.
+    """
+    from skimage.measure import approximate_polygon, find_contours
+
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return ()
+    top, left = int(rows[0]), int(columns[0])
+    part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1).astype(np.float32)
+    # The ring is closed, its points are (row, column) of pixel centres, and the padding moved them by one.
+    rings = [approximate_polygon(ring, 0.25)[:-1, ::-1] for ring in find_contours(part, 0.5)]  # type: ignore[no-untyped-call]
+    corner = np.array([left - 0.5, top - 0.5])
+    return tuple((ring + corner).astype(np.float32) for ring in rings if len(ring) > 2)

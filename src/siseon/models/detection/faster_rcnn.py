@@ -1,0 +1,208 @@
+"""Faster R-CNN (Ren, He, Girshick, Sun 2015, arXiv:1506.01497).
+
+Idea    One network for both steps: it proposes boxes from its own maps (rpn.py), then says what is in each
+        (fast_rcnn.py).
+Flow    images -> backbone -> maps -> proposals -> the features of each -> class and offsets -> detections
+Here    Trained jointly, without gradients through the proposals' boxes (section 3.2, "approximate joint training").
+        With a pyramid (fpn.py) by default; pyramid=False is the paper's single map of stride 16, with this head on
+        any body. faster_rcnn_resnet50_fpn is torchvision's network to the number: 41,808,406 parameters with 90
+        classes. faster_rcnn_mini has the same parts, thin, for pictures of 160 pixels with objects of 10 to 80.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from siseon import layers
+from siseon.interface import Detections, Images, Sizing, Target
+from siseon.models.classification import mobilenet, resnet
+from siseon.models.detection.detector import Detector
+from siseon.models.detection.fast_rcnn import BoxHead
+from siseon.models.detection.fpn import FPN, Backbone, SingleLevel
+from siseon.models.detection.rpn import RegionProposals
+
+
+class Outputs(NamedTuple):
+    """What FasterRCNN.forward gives; class_logits and box_offsets hold the proposals of all pictures in turn."""
+
+    features: list[Tensor]
+    """[batch, channels, height, width] a level."""
+    objectness: list[Tensor]
+    """Logits [batch, anchors per cell, height, width] a level."""
+    offsets: list[Tensor]
+    """[batch, 4 * anchors per cell, height, width] a level."""
+    proposals: list[Tensor]
+    """[proposals, 4] a picture, best first, in pixels of the network's input."""
+    class_logits: Tensor
+    """[all proposals, classes + 1], background first."""
+    box_offsets: Tensor
+    """[all proposals, 4 * (classes + 1)]."""
+
+
+class FasterRCNN(Detector[Outputs]):
+    """A backbone, region proposals and a box head.
+
+    counts and training_counts: how many proposals of each level enter NMS and how many of a picture leave it, in
+    `forward` and in `loss`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        rpn: RegionProposals,
+        head: BoxHead,
+        *,
+        classes: int | Sequence[str],
+        sizing: Sizing,
+        counts: tuple[int, int] = (1000, 1000),
+        training_counts: tuple[int, int] = (2000, 2000),
+    ) -> None:
+        super().__init__(classes=classes, sizing=sizing)
+        self.backbone = backbone
+        self.rpn = rpn
+        self.head = head
+        self.counts = counts
+        self.training_counts = training_counts
+
+    def forward(self, images: Images | Tensor | Sequence[Tensor]) -> Outputs:
+        """The raw outputs for RGB images 0..1 at network size."""
+        images = Images.of(images, self.sizing.multiple)
+        features = self._features(images)
+        objectness, offsets = self.rpn(features)
+        anchors = self._anchors(features, images)
+        proposals = self.rpn.proposals(objectness, offsets, anchors, sizes=images.sizes, count=self.counts)
+        class_logits, box_offsets = self.head(self._pool(features, proposals))
+        return Outputs(features, objectness, offsets, proposals, class_logits, box_offsets)
+
+    def loss(self, images: Images | Tensor | Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+        """{"objectness", "proposal", "class", "box"} for RGB images 0..1 at network size and their true objects."""
+        images = Images.of(images, self.sizing.multiple)
+        features = self._features(images)
+        objectness, offsets = self.rpn(features)
+        anchors = self._anchors(features, images)
+        proposals = self.rpn.proposals(objectness, offsets, anchors, sizes=images.sizes, count=self.training_counts)
+        chosen = [self.head.chosen(*picture) for picture in zip(proposals, targets, strict=True)]
+        boxes, outputs, wanted = ([picture[part] for picture in chosen] for part in range(3))
+        class_logits, box_offsets = self.head(self._pool(features, boxes))
+        return {
+            **self.rpn.loss(objectness, offsets, torch.cat(anchors), targets),
+            **self.head.loss(class_logits, box_offsets, torch.cat(outputs), torch.cat(wanted)),
+        }
+
+    def detections(self, raw: Outputs, images: Images, score: float) -> list[Detections]:
+        """At most `head.limit` objects above `score` in each picture, best first, in pixels of the network's input."""
+        counts = [len(boxes) for boxes in raw.proposals]
+        pictures = zip(
+            torch.split(raw.class_logits, counts),
+            torch.split(raw.box_offsets, counts),
+            raw.proposals,
+            images.sizes,
+            strict=True,
+        )
+        found = (
+            self.head.detections(logits, offsets, boxes, size=size, score=score)
+            for logits, offsets, boxes, size in pictures
+        )
+        return [Detections(boxes, labels, scores, self.classes) for boxes, labels, scores in found]
+
+    def _features(self, images: Images) -> list[Tensor]:
+        return self.backbone.features(images.normalised(self.mean, self.deviation))
+
+    def _anchors(self, features: Sequence[Tensor], images: Images) -> list[Tensor]:
+        return self.rpn.anchors(features, (images.tensor.shape[-2], images.tensor.shape[-1]))
+
+    def _pool(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        levels = self.backbone.region_levels
+        return self.head.pool(features[:levels], boxes, self.backbone.strides[:levels])
+
+
+def faster_rcnn(
+    *,
+    classes: int | Sequence[str] = 90,
+    backbone: str = "resnet50",
+    backbone_options: Mapping[str, Any] | None = None,
+    frozen: int = 0,
+    freeze_norm: bool = False,
+    pyramid: bool = True,
+    first_level: int = 0,
+    channels: int = 256,
+    hidden: int = 1024,
+    anchor_sizes: Sequence[Sequence[float]] | None = None,
+    ratios: Sequence[float] = (0.5, 1.0, 2.0),
+    counts: tuple[int, int] = (1000, 1000),
+    training_counts: tuple[int, int] = (2000, 2000),
+    anchor_samples: int = 256,
+    box_samples: int = 512,
+    limit: int = 100,
+    sizing: tuple[int, int, int] = Sizing(),
+) -> FasterRCNN:
+    """Faster R-CNN on one of BODIES.
+
+    classes: a count or the names, without the background; backbone_options: more arguments of the body, such as
+    {"padding": "tensorflow"}; frozen: how many stages, with the stem, are not trained; freeze_norm: keep the batch
+    norm of the backbone as loaded; first_level: the stage at which the pyramid starts (0 is stride 4); channels: of
+    the pyramid; hidden: of the head; anchor_sizes: for each level, pixels of the square anchor; ratios: height /
+    width; counts, training_counts: proposals before and after NMS; anchor_samples, box_samples: learnt per picture;
+    limit: detections per picture; sizing: (shorter side, longer side, multiple) in pixels.
+    """
+    body = BODIES[backbone](**(backbone_options or {}))
+    if freeze_norm:
+        layers.freeze_norm(body)
+    body.freeze(frozen)
+    maps = FPN(body, channels=channels, first=first_level) if pyramid else SingleLevel(body)
+    if anchor_sizes is None:
+        anchor_sizes = tuple((8.0 * stride,) for stride in maps.strides) if pyramid else ((32, 64, 128, 256, 512),)
+    names = len(classes) if isinstance(classes, Sequence) else classes
+    return FasterRCNN(
+        maps,
+        RegionProposals(maps.channels[0], anchor_sizes=anchor_sizes, ratios=ratios, samples=anchor_samples),
+        BoxHead(maps.channels[0], classes=names, hidden=hidden, samples=box_samples, limit=limit),
+        classes=classes,
+        sizing=Sizing(*sizing),
+        counts=(counts[0], counts[1]),
+        training_counts=(training_counts[0], training_counts[1]),
+    )
+
+
+BODIES: Mapping[str, Callable[..., layers.Body]] = {
+    **{name: partial(resnet.ResNetBody, **arguments) for name, arguments in resnet.BODIES.items()},
+    **{name: partial(mobilenet.MobileNetV2Body, **arguments) for name, arguments in mobilenet.BODIES.items()},
+}
+"""The bodies that `backbone` may name."""
+
+TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (
+    *((rf"backbone\.body\.{old}", f"backbone.{new}") for old, new in resnet.TORCHVISION_NAMES),
+    (r"backbone\.fpn\.inner_blocks\.(\d)\.(?:0\.)?(weight|bias)", r"backbone.lateral.\1.\2"),
+    (r"backbone\.fpn\.layer_blocks\.(\d)\.(?:0\.)?(weight|bias)", r"backbone.output.\1.\2"),
+    (r"rpn\.head\.conv\.(?:0\.0\.)?(weight|bias)", r"rpn.hidden.\1"),
+    (r"rpn\.head\.cls_logits\.(.+)", r"rpn.objectness.\1"),
+    (r"rpn\.head\.bbox_pred\.(.+)", r"rpn.offsets.\1"),
+    (r"roi_heads\.box_head\.fc6\.(.+)", r"head.hidden.0.\1"),
+    (r"roi_heads\.box_head\.fc7\.(.+)", r"head.hidden.2.\1"),
+    (r"roi_heads\.box_predictor\.cls_score\.(.+)", r"head.class_logits.\1"),
+    (r"roi_heads\.box_predictor\.bbox_pred\.(.+)", r"head.offsets.\1"),
+)
+"""(pattern of a whole torchvision name, our name); older checkpoints spell the convolutions without .0 or .0.0."""
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "faster_rcnn": {},
+    "faster_rcnn_resnet50_fpn": {"backbone": "resnet50"},
+    "faster_rcnn_mobilenet_v2": {"backbone": "mobilenet_v2", "sizing": (320, 640, 32)},
+    "faster_rcnn_mini": {
+        "backbone": "resnet_mini",
+        "channels": 64,
+        "hidden": 128,
+        "anchor_sizes": ((12,), (24,), (48,), (80,), (128,)),
+        "counts": (200, 100),
+        "training_counts": (300, 150),
+        "anchor_samples": 128,
+        "box_samples": 64,
+        "sizing": (160, 256, 32),
+    },
+}
+"""Name -> arguments of `faster_rcnn`."""

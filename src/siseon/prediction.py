@@ -1,0 +1,94 @@
+"""Predict picture files into a folder: a drawn copy of each, and all predictions in one file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siseon import drawing, pictures
+from siseon.evaluation import Model
+from siseon.interface import Classification, PictureError, Prediction
+from siseon.report import write_json
+
+
+def predict_files(
+    model: Model,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    score: float = 0.5,
+    top: int = 5,
+    batch: int = 4,
+    say: Callable[[str], None] = print,
+) -> list[PictureError]:
+    """Predict `files` and write the drawn pictures and predictions.json into `out`; one line is said for each file.
+
+    A file that cannot be read is passed over; these faults are returned. predictions.json is written also when the
+    work is stopped half-way, with what was done.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    options = {"score": score} if model.task == "detection" else {}
+    rows: list[dict[str, Any]] = []
+    faults: list[PictureError] = []
+    names = _free_names(files)
+    try:
+        for first in range(0, len(files), batch):
+            readable = dict(_readable(files[first : first + batch], faults))
+            predictions = model.predict(list(readable.values()), batch=batch, **options) if readable else []
+            for (file, picture), prediction in zip(readable.items(), predictions, strict=True):
+                pictures.write(drawn(picture, prediction, top), out / names[file])
+                rows.append(row(file, picture, prediction, top))
+                say(f"{file}: {summary(prediction, top)}")
+    finally:
+        write_json(rows, out / "predictions.json")
+    return faults
+
+
+def drawn(picture: np.ndarray, prediction: Prediction, top: int = 3) -> np.ndarray:
+    """The picture with what was found in it drawn on it, or with its best classes below it."""
+    if isinstance(prediction, Classification):
+        return drawing.contact_sheet([picture], [summary(prediction, top)], columns=1)
+    return drawing.draw(picture, prediction)
+
+
+def summary(prediction: Prediction, top: int = 5) -> str:
+    """One line: "2 dog, 1 cat", "nothing", or the best classes with their scores."""
+    if isinstance(prediction, Classification):
+        return ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(top))
+    return ", ".join(f"{count} {name}" for name, count in Counter(prediction.names).most_common()) or "nothing"
+
+
+def row(file: Path, picture: np.ndarray, prediction: Prediction, top: int) -> dict[str, Any]:
+    """The prediction of one file as predictions.json holds it: boxes (left, top, right, bottom) in its pixels."""
+    height, width = picture.shape[:2]
+    if isinstance(prediction, Classification):
+        found = [{"class": name, "score": round(score, 4)} for name, score in prediction.top(top)]
+        return {"picture": str(file), "width": width, "height": height, "classes": found}
+    return {"picture": str(file), "width": width, "height": height, "objects": prediction.to_json()}
+
+
+def _readable(files: Sequence[Path], faults: list[PictureError]) -> Iterator[tuple[Path, np.ndarray]]:
+    for file in files:
+        try:
+            yield file, pictures.read(file)
+        except PictureError as fault:
+            faults.append(fault)
+
+
+def _free_names(files: Sequence[Path]) -> dict[Path, str]:
+    """A name for each drawn picture: its own, numbered where two are alike; PNG for what is not JPEG or WebP."""
+    names: dict[Path, str] = {}
+    taken: set[str] = {"predictions.json"}
+    for file in files:
+        suffix = file.suffix.lower() if file.suffix.lower() in (".jpg", ".jpeg", ".webp") else ".png"
+        name, number = f"{file.stem}{suffix}", 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{file.stem}-{number}{suffix}"
+        taken.add(name.casefold())
+        names[file] = name
+    return names

@@ -1,0 +1,153 @@
+"""What a recipe says about a model before the first step: device, precision, optimizer, frozen parts, memory."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from siseon.data.augment import Augment, Crop, Frame
+from siseon.interface import Images, RecipeError, Sizing
+from siseon.layers import Body, freeze_norm
+from siseon.training.recipe import Recipe
+
+
+class Model(Protocol):
+    """What training asks of a model beside being an nn.Module: the contract in docs/architecture.md.
+
+    A detector has `sizing`, a classifier `resize` and `crop`.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    spec: dict[str, Any]
+    sizing: Sizing
+    resize: int
+    crop: int
+
+    def loss(self, images: Images, targets: Any) -> dict[str, Tensor]:  # noqa: ANN401
+        """The losses to be added up."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tensors by name."""
+
+
+def contract(model: nn.Module) -> Model:
+    """The same model, seen through its contract."""
+    return cast(Model, model)
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """The device the recipe names; auto is the first of CUDA, Apple's MPS, CPU that is there. Raises RecipeError."""
+    if recipe.device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(recipe.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as fault:
+        raise RecipeError(
+            f'device "{recipe.device}" cannot be used ({str(fault).partition(chr(10))[0]})', "Leave it out, or give cpu"
+        ) from fault
+    return device
+
+
+def arithmetic(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
+    """Where the losses are computed: autocast to the recipe's precision, or nothing for fp32. Raises RecipeError."""
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if precision == "fp32":
+        return nullcontext()
+    if precision == "fp16" and device.type != "cuda":
+        raise RecipeError("fp16 trains on CUDA only", "Take precision bf16, fp32 or auto")
+    return torch.autocast(device.type, torch.float16 if precision == "fp16" else torch.bfloat16)
+
+
+def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> None:
+    """Move the model to the device, channels last, at the recipe's picture size, with the recipe's parts frozen."""
+    if recipe.imgsz is not None:
+        _resize(contract(model), recipe.imgsz)
+    if recipe.frozen:
+        body = next((module for module in model.modules() if isinstance(module, Body)), None)
+        if body is None:
+            raise RecipeError("this model has no stages that could be frozen", "Leave frozen out")
+        body.freeze(recipe.frozen)
+    if recipe.freeze_norm:
+        freeze_norm(model)
+    model.to(device=device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def frame_of(model: nn.Module) -> Frame:
+    """How pictures become the model's input."""
+    facts = contract(model)
+    return facts.sizing if facts.task == "detection" else Crop(facts.resize, facts.crop)
+
+
+def augment_of(recipe: Recipe) -> Augment:
+    """The recipe's random changes of the training pictures."""
+    return Augment(**{name: getattr(recipe, name) for name in Augment.__dataclass_fields__ if name != "visible"})
+
+
+def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimizer of all parameters that train; norms and biases, which have one axis or none, without decay."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise RecipeError("no part of the model is left to train", "Freeze less")
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
+
+
+def mean_of_weights(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    """A running mean of the weights, or None. Its decay rises to the recipe's, so that the start is forgotten."""
+    if not recipe.ema:
+        return None
+
+    @torch.no_grad()
+    def follow(means: Sequence[Tensor], weights: Sequence[Tensor], count: Tensor | int) -> None:
+        decay = min(recipe.ema, (1 + float(count)) / (10 + float(count)))
+        torch._foreach_lerp_(list(means), list(weights), 1 - decay)
+
+    return AveragedModel(model, multi_avg_fn=follow)
+
+
+def seed_of(seed: int, step: int) -> int:
+    """The seed of one step's random numbers: with it no state of a generator needs to be saved."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def keep_memory() -> None:
+    """Tell glibc to keep freed memory for the next step instead of giving it back and clearing new pages.
+
+    A step frees and asks for the same large blocks again; on Linux each fresh page costs about a microsecond. No effect
+    elsewhere.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    trim_threshold, mmap_threshold, gigabyte = -1, -3, 1 << 30
+    mallopt(mmap_threshold, gigabyte)
+    mallopt(trim_threshold, 2 * gigabyte - 1)
+
+
+def _resize(model: Model, pixels: int) -> None:
+    """Another picture size, with the other measures in proportion."""
+    if model.task == "detection":
+        sizing = model.sizing
+        model.sizing = sizing._replace(shorter=pixels, longer=round(sizing.longer * pixels / sizing.shorter))
+    else:
+        model.resize, model.crop = round(model.resize * pixels / model.crop), pixels

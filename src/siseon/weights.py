@@ -1,0 +1,273 @@
+"""Models with weights: build, load, and the published checkpoints whose tensor names are torchvision's.
+
+A checkpoint is known by its file name, which ends in the first eight digits of its SHA-256. It is looked for in
+PyTorch's own cache, downloaded there with a progress bar where there is a network, or named with the place for it.
+Each model file says, as `TORCHVISION_NAMES`, how torchvision's tensor names become ours.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from siseon import tensorfile, zoo
+from siseon.interface import WeightsError
+
+log = logging.getLogger("siseon")
+
+ADDRESS = "https://download.pytorch.org/models/"
+
+PUBLISHED: dict[tuple[str, str], str] = {
+    ("resnet18", "imagenet"): "resnet18-f37072fd.pth",
+    ("resnet34", "imagenet"): "resnet34-b627a593.pth",
+    ("resnet50", "imagenet"): "resnet50-0676ba61.pth",
+    ("resnet101", "imagenet"): "resnet101-63fe2227.pth",
+    ("resnet152", "imagenet"): "resnet152-394f9c45.pth",
+    ("mobilenet_v2", "imagenet"): "mobilenet_v2-b0353104.pth",
+    ("faster_rcnn_resnet50_fpn", "coco"): "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+}
+"""(model of the zoo, weights) -> file under ADDRESS, as torchvision 0.28 lists them (IMAGENET1K_V1, COCO_V1)."""
+
+TORCHVISION_MODELS = {"fasterrcnn_resnet50_fpn": "faster_rcnn_resnet50_fpn"}
+"""Models that torchvision calls otherwise."""
+
+CLASSES = {"imagenet": 1000, "coco": 90}
+"""How many names the published checkpoints of each kind have; COCO's 80 classes carry numbers up to 90."""
+
+
+def published_classes(weights: str) -> tuple[str, ...]:
+    """The class names of the published checkpoints "imagenet" (1,000) or "coco" (90, ten of them unused numbers)."""
+    return tuple(files("siseon").joinpath("names", f"{weights}.txt").read_text(encoding="utf-8").splitlines())
+
+
+def build(name: str, *, weights: str | Path | None = None, **arguments: object) -> nn.Module:
+    """Build the model `name` of the zoo, with its keyword arguments, and fill it with `weights`.
+
+    weights: None for random ones; "imagenet" or "coco" for the official torchvision checkpoint (for a detector,
+    "imagenet" fills its backbone); or a file (.safetensors or .pth) with the tensors of this model or of its backbone,
+    under our names or torchvision's. Class layers of another class count are left as they are and named in the log.
+    Raises RecipeError for a wrong name or argument, WeightsError for a missing, damaged or another model's file.
+    """
+    if weights is None:
+        return zoo.create(name, **arguments)
+    if str(weights) not in CLASSES:
+        model = zoo.create(name, **arguments)
+        fill(model, tensorfile.read_any(Path(weights))[0], source=str(weights))
+        return model
+    key = _published_key(name, str(weights), arguments)
+    tensors = tensorfile.read_any(_published_file(*key))[0]
+    if key[0] == name:
+        arguments = {"classes": published_classes(str(weights)), **arguments}
+    model = zoo.create(name, **arguments)
+    fill(model, tensors, source=PUBLISHED[key])
+    return model
+
+
+def load(path: str | Path) -> nn.Module:
+    """The model saved in a .safetensors file or in a run folder (its best), in eval mode. Raises WeightsError."""
+    file = Path(path)
+    if file.is_dir():
+        file = next(
+            (file / name for name in ("best.safetensors", "last.safetensors") if (file / name).exists()),
+            file / "best.safetensors",
+        )
+    tensors, metadata = tensorfile.read(file)
+    if "spec" not in metadata:
+        raise WeightsError(
+            f"{file} holds tensors but not what model they belong to",
+            "Name the model: build(name, weights=file), or on the command line the model and --weights",
+        )
+    spec = json.loads(metadata["spec"])
+    model = zoo.create(spec["name"], **spec["arguments"])
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def save(model: nn.Module, path: str | Path) -> Path:
+    """Write the model to one .safetensors file with all that `load` needs, atomically."""
+    tensorfile.save_model(cast(tensorfile.Saveable, model), Path(path))
+    return Path(path)
+
+
+def from_torchvision(name: str, tensors: Mapping[str, Tensor], **arguments: object) -> nn.Module:
+    """The model `name` (ours or torchvision's name) that holds these torchvision-named tensors, in eval mode.
+
+    The class count follows the tensors unless `classes` is given. Raises WeightsError naming a tensor that is too many,
+    too few or of another shape; batch counters (num_batches_tracked) may be absent, as in older checkpoints.
+    """
+    name = TORCHVISION_MODELS.get(name, name)
+    model = zoo.create(name, **arguments)
+    renamed = _renamed(tensors, _rules(model))
+    if "classes" not in arguments:
+        model = _with_class_count_of(renamed, model)
+    own = model.state_dict()
+    _report_differences(name, own, renamed, tensors)
+    model.load_state_dict({**own, **renamed})
+    return model.eval()
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> tuple[str, ...]:
+    """Copy `tensors` into `model` where they belong: the whole model, or only its backbone's body.
+
+    Class layers of another class count are left out; their names are returned and logged. source: the file, for errors.
+    """
+    own = model.state_dict()
+    candidates = {"": tensors, "torchvision": _renamed(tensors, _rules(model))}
+    body = _body(model)
+    if body is not None:
+        for kind, named in (("body", tensors), ("torchvision body", _renamed(tensors, _rules(body)))):
+            candidates[kind] = {f"backbone.{key}": value for key, value in named.items() if key.startswith("body.")}
+    kind, best = max(candidates.items(), key=lambda item: sum(key in own for key in item[1]))
+    wanted = [key for key in _needed(own) if "body" not in kind or key.startswith("backbone.body.")]
+    class_layers = _class_dependent(model)
+    missing = [key for key in wanted if key not in best]
+    wrong = [key for key in wanted if key in best and best[key].shape != own[key].shape and key not in class_layers]
+    if missing or wrong:
+        raise WeightsError(
+            f"{source} holds the weights of another model than {_spec(model)['name']}: "
+            f"{len(missing)} tensors missing, {len(wrong)} of another shape, first {(missing + wrong)[0]}",
+            "Name the model that the file was made for, or another file",
+        )
+    left_out = tuple(key for key in wanted if best[key].shape != own[key].shape)
+    model.load_state_dict({**own, **{key: best[key] for key in best if key in own and key not in left_out}})
+    if left_out:
+        log.warning("%s: left out for another number of classes: %s", source, ", ".join(left_out))
+    return left_out
+
+
+def _spec(model: nn.Module) -> dict[str, Any]:
+    spec = model.spec
+    assert isinstance(spec, dict)
+    return spec
+
+
+def _needed(own: Mapping[str, Tensor]) -> list[str]:
+    """The names that a checkpoint must have; our scale of the input and the counters of batches may be missing."""
+    return [key for key in own if key not in ("mean", "deviation") and not key.endswith("num_batches_tracked")]
+
+
+def _body(model: nn.Module) -> nn.Module | None:
+    backbone = model._modules.get("backbone")
+    return None if backbone is None else backbone._modules.get("body")
+
+
+def _rules(model: nn.Module) -> Sequence[tuple[str, str]]:
+    """The renaming rules that the model's own file states."""
+    rules: Sequence[tuple[str, str]] = vars(sys.modules[type(model).__module__]).get("TORCHVISION_NAMES", ())
+    return rules
+
+
+def _renamed(tensors: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
+    """The tensors under our names: the first rule that matches a whole name renames it; others keep their name."""
+
+    def rename(name: str) -> str:
+        for old, new in rules:
+            renamed, count = re.subn(rf"^(?:{old})$", new, name)
+            if count:
+                return renamed
+        return name
+
+    return {rename(name): tensor for name, tensor in tensors.items()}
+
+
+def _on_meta(model: nn.Module, classes: int) -> dict[str, Tensor]:
+    """The state dict of the same model with another class count, without memory."""
+    spec = _spec(model)
+    with torch.device("meta"):
+        return zoo.create(spec["name"], **{**spec["arguments"], "classes": classes}).state_dict()
+
+
+def _class_dependent(model: nn.Module) -> set[str]:
+    """The names of the tensors whose shape follows the number of classes."""
+    own, other = model.state_dict(), _on_meta(model, len(_classes(model)) + 1)
+    return {key for key in own if key in other and own[key].shape != other[key].shape}
+
+
+def _with_class_count_of(renamed: Mapping[str, Tensor], model: nn.Module) -> nn.Module:
+    """The model rebuilt with the class count that the tensors' shapes imply; itself where they imply none.
+
+    The rows of a class layer are proportional to its outputs, which are the classes with or without a background.
+    """
+    own, spec = model.state_dict(), _spec(model)
+    for key in sorted(_class_dependent(model)):
+        if key not in renamed or not renamed[key].ndim or renamed[key].shape == own[key].shape:
+            continue
+        for background in (0, 1):
+            outputs, remainder = divmod(len(renamed[key]) * (len(_classes(model)) + background), len(own[key]))
+            classes = outputs - background
+            if not remainder and classes > 0 and _on_meta(model, classes)[key].shape == renamed[key].shape:
+                return zoo.create(spec["name"], **{**spec["arguments"], "classes": classes})
+    return model
+
+
+def _classes(model: nn.Module) -> tuple[str, ...]:
+    classes = model.classes
+    assert isinstance(classes, tuple)
+    return classes
+
+
+def _report_differences(
+    name: str, own: Mapping[str, Tensor], renamed: Mapping[str, Tensor], given: Mapping[str, Tensor]
+) -> None:
+    original = dict(zip(renamed, given, strict=True))
+    missing = [key for key in _needed(own) if key not in renamed]
+    surplus = [original[key] for key in renamed if key not in own]
+    shaped = [key for key in renamed if key in own and renamed[key].shape != own[key].shape]
+    if missing:
+        raise WeightsError(
+            f"{name}: {len(missing)} tensors are missing, first {missing[0]} (our name)",
+            "Give all tensors of the checkpoint",
+        )
+    if surplus:
+        raise WeightsError(
+            f"{name}: {len(surplus)} tensors are too many, first {surplus[0]}", "Give the tensors of this model only"
+        )
+    if shaped:
+        key = shaped[0]
+        raise WeightsError(
+            f"{name}: {original[key]} has shape {list(renamed[key].shape)}, not {list(own[key].shape)}",
+            "Give the tensors of this variant of the model",
+        )
+
+
+def _published_key(name: str, weights: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    """The row of PUBLISHED for this model: its own, or that of its backbone."""
+    backbone = str(arguments.get("backbone", "resnet50"))
+    for key in ((name, weights), (backbone, weights)):
+        if key in PUBLISHED and (key[0] == name or zoo.entry(name).task != "classification"):
+            return key
+    known = ", ".join(sorted(model for model, kind in PUBLISHED if kind == weights))
+    raise WeightsError(
+        f'no published "{weights}" weights are known for {name}', f"There are some for {known}; or give a file"
+    )
+
+
+def _published_file(name: str, weights: str) -> Path:
+    """The checkpoint's file in PyTorch's cache, downloaded if need be."""
+    file = PUBLISHED[name, weights]
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / file
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = file.rsplit("-", 1)[-1].removesuffix(".pth")
+    try:
+        torch.hub.download_url_to_file(ADDRESS + file, str(path), hash_prefix=digest, progress=True)
+    except (URLError, OSError) as fault:
+        raise WeightsError(
+            f"cannot download {ADDRESS}{file} ({fault})",
+            f"Fetch that file on a machine with a network and put it at {path}",
+        ) from fault
+    except RuntimeError as fault:  # torch.hub's word for a digest that differs
+        raise WeightsError(f"{ADDRESS}{file} arrived damaged ({fault})", "Try again") from fault
+    return path

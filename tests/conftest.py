@@ -1,0 +1,33 @@
+"""Every test: shapes and types of the tensor operators are checked, one thread, the same random numbers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+install_import_hook(["siseon.boxes", "siseon.losses", "siseon.metrics"], "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def fresh_python():
+    """Run a line of Python in a process of its own."""
+
+    def run(code: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(Path(__file__).parents[1] / "src"), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=True)
+
+    return run

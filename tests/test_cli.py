@@ -1,0 +1,272 @@
+"""The command line as a user meets it: options, faults in one line, exit codes, and what is left on the disk."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from siseon import cli, commands
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Call the command line in an empty folder; gives (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*words):
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(word) for word in words])
+        code = end.value.code
+        out, err = capsys.readouterr()
+        return (code if isinstance(code, int) else 0), out, err
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def flowers(tmp_path_factory):
+    """A folder data set of two classes, red and blue, one of them in Hangul; one file is broken."""
+    root = tmp_path_factory.mktemp("자료") / "꽃"
+    random = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 4), ("test", 4)):
+        for name, channel in (("빨강", 0), ("blue", 2)):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 60, (40, 48, 3), dtype=np.uint8)
+                pixels[..., channel] += 150
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    (root / "train" / "blue" / "broken.png").write_bytes(b"this is text")
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(flowers, tmp_path_factory):
+    """The run folder of a small classifier after one epoch."""
+    folder = tmp_path_factory.mktemp("run") / "꽃"
+    words = ["train", "resnet_mini", "--data", flowers, "epochs=1", "batch=4", "workers=0", "imgsz=32", "--out", folder]
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(word) for word in words])
+    assert end.value.code == 0
+    return folder
+
+
+# --- before anything is imported -----
+
+CALL = "import sys; from siseon import cli\ntry: cli.main"
+AFTERWARDS = "\nfinally: print('torch' in sys.modules)"
+
+
+def test_help_does_not_import_torch(fresh_python):
+    lines = fresh_python(f"{CALL}(['--help']){AFTERWARDS}").stdout.splitlines()
+    assert lines[0].startswith("usage: siseon") and lines[-1] == "False"
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_of_a_command_does_not_import_torch(command, fresh_python):
+    lines = fresh_python(f"{CALL}(['{command}', '--help']){AFTERWARDS}").stdout.splitlines()
+    assert lines[0].startswith(f"usage: siseon {command}") and lines[-1] == "False"
+
+
+def test_every_command_is_in_the_help():
+    assert all(f"siseon {command}" in cli.HELP for command in cli.COMMANDS)
+
+
+# --- faults that a user can mend -----
+
+MISTAKES = [
+    (("trian",), ("Did you mean train?",)),
+    (("fly",), ("siseon --help",)),
+    (("train", "faster_rccn", "--data", "scenes"), ('no model "faster_rccn"', 'Did you mean "faster_rcnn')),
+    (("train", "resnet_mini"), ("--data is missing", "siseon train")),
+    (("train", "--data", "digits"), ("a model is missing", "siseon train")),
+    (("train", "resnet_mini", "--data", "digits", "--epochs", "0"), ("epochs = 0",)),
+    (("train", "resnet_mini", "--data", "digits", "--epoch", "1"), ("--epochs",)),
+    (("train", "resnet_mini", "--data", "digits", "--options", "width"), ("--options width has no value",)),
+    (("train", "resnet_mini", "--data", "digits", "--options", "widht=2"), ('no argument "widht"',)),
+    (("train", "resnet_mini", "--data", "nowhere"), ("nowhere",)),
+    (("train", "--resume", "nowhere"), ("nowhere",)),
+    (("evaluate", "nowhere", "--data", "digits"), ("nowhere", "--weights")),
+    (("evaluate", "nowhere.safetensors", "--data", "digits"), ("nowhere.safetensors",)),
+    (("predict", "resnet_mini", "nowhere.jpg"), ("nowhere.jpg",)),
+    (("check", "nowhere"), ("nowhere",)),
+    (("convert", "nowhere", "--to", "coco", "--out", "new"), ("nowhere",)),
+    (("convert", "digits", "--to", "coco", "--out", "new"), ("coco",)),
+]
+
+
+@pytest.mark.parametrize(("words", "named"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_a_mistake_is_said_in_a_line_with_the_remedy(run, words, named):
+    code, _, err = run(*words)
+    assert code == 2
+    assert all(part in err for part in named)
+    assert "Traceback" not in err
+    if err.startswith("error: "):
+        assert [line.split(":")[0] for line in err.splitlines()] == ["error", "remedy"]
+
+
+def test_a_mistake_leaves_no_empty_folder(run, tmp_path):
+    run("train", "resnet_mini", "--data", "nowhere")
+    run("predict", "resnet_mini", "nowhere.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_where_it_comes_from():
+    with pytest.raises(Exception, match="nowhere"):
+        cli.main(["check", "nowhere", "--debug"])
+
+
+FAULTS = [
+    (OSError(errno.ENOSPC, "No space left on device", "runs/a"), 2, "runs/a: the disk is full"),
+    (PermissionError(errno.EACCES, "Permission denied", "runs"), 2, "runs: Permission denied"),
+    (MemoryError(), 2, "not enough memory"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 2, "not enough memory"),
+    (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
+    (cli.Terminated(), 143, "stopped by SIGTERM"),
+    (ZeroDivisionError("division by zero"), 1, "ZeroDivisionError: division by zero"),
+]
+
+
+@pytest.mark.parametrize(("fault", "code", "said"), FAULTS, ids=[said for _, _, said in FAULTS])
+def test_other_faults_end_in_a_line_too(run, monkeypatch, fault, code, said):
+    def fail(words):
+        raise fault
+
+    monkeypatch.setattr(cli, "_run", fail)
+    result = run("check", "somewhere")
+    assert result[0] == code
+    assert result[2].startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["m", "epochs=3", "weight_decay=0.1"], ["m", "--epochs", "3", "--weight-decay", "0.1"]),
+        (["scale=0.8,1.2"], ["--scale", "0.8", "1.2"]),
+        (["a=b.jpg", "--epochs", "3", "out="], ["a=b.jpg", "--epochs", "3", "--out", ""]),
+        (["data=C:/사진=1"], ["--data", "C:/사진=1"]),
+        ([], []),
+    ],
+)
+def test_name_equals_value(words, expected):
+    assert cli._as_options(words, commands.train) == expected
+
+
+def test_folders_are_numbered(run):
+    run("--version")
+    assert [commands.next_folder("predict").as_posix() for _ in range(2)] == ["runs/predict-1", "runs/predict-2"]
+
+
+# --- what the commands do -----
+
+
+def test_models_are_listed_with_their_parameters(run):
+    code, out, err = run("models", "--json")
+    assert (code, err) == (0, "")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert rows["resnet18"]["parameters"] == 11_689_512 and rows["resnet18"]["year"] == 2016
+    assert {row["task"] for row in rows.values()} == {"classification", "detection"}
+    assert "faster_rcnn_mini" in run("models", "--task", "detection")[1]
+
+
+def test_training_leaves_a_run_and_a_report(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert names >= {"recipe.toml", "metrics.csv", "losses.png", "best.safetensors", "last.safetensors", "test"}
+    figures = json.loads((trained / "test" / "metrics.json").read_text(encoding="utf-8"))
+    assert figures["metrics"]["pictures"] == 8
+    assert set(figures["per_class"]) == {"빨강", "blue"}
+    assert (trained / "test" / "examples.png").exists()
+
+
+def test_a_finished_run_is_resumed_to_the_same_end(run, trained):
+    before = (trained / "best.safetensors").read_bytes()
+    code, out, _ = run("train", "--resume", trained)
+    assert (code, (trained / "best.safetensors").read_bytes()) == (0, before)
+    assert str(trained) in out
+
+
+@pytest.mark.parametrize("where", ["folder", "file"])
+def test_evaluate_a_run(run, trained, flowers, where):
+    model = trained if where == "folder" else trained / "best.safetensors"
+    data = [] if where == "folder" else ["--data", flowers]
+    code, out, _ = run("evaluate", model, *data, "--split", "val", "--out", "figures")
+    assert code == 0
+    assert "accuracy" in out and "빨강" in out and "figures" in out
+    assert json.loads(Path("figures/metrics.json").read_text(encoding="utf-8"))["metrics"]["pictures"] == 8
+
+
+def test_predict_passes_over_what_cannot_be_read(run, trained, flowers):
+    code, out, err = run("predict", trained, flowers / "train" / "blue")
+    rows = json.loads(Path("runs/predict-1/predictions.json").read_text(encoding="utf-8"))
+    assert code == 0
+    assert len(rows) == 8 and {row["classes"][0]["class"] for row in rows} <= {"빨강", "blue"}
+    assert "broken.png" in err and "8 of 9 pictures" in out and str(Path("runs/predict-1")) in out
+    assert len(list(Path("runs/predict-1").glob("*.png"))) == 8
+
+
+def test_predict_fails_where_nothing_can_be_read(run, trained, flowers):
+    code, _, err = run("predict", trained, flowers / "train" / "blue" / "broken.png")
+    assert code == 2 and "broken.png" in err
+
+
+def test_check_names_what_is_wrong(run, flowers):
+    code, out, _ = run("check", flowers)
+    assert code == 0 and "broken.png" in out
+    assert "broken.png" in json.dumps(json.loads(run("check", flowers, "--json")[1]))
+
+
+def test_convert_keeps_classes(run, flowers):
+    code, out, _ = run("convert", flowers, "--to", "folder", "--out", "new")
+    assert code == 0 and "32 pictures" in out
+    assert len(list(Path("new/train/빨강").iterdir())) == 8
+
+
+# --- signals -----
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path, flowers, number, code):
+    folder = tmp_path / "run"
+    words = [
+        "train",
+        "resnet_mini",
+        "--data",
+        flowers,
+        "--epochs",
+        "2000",
+        "--workers",
+        "0",
+        "--imgsz",
+        "32",
+        "--out",
+        folder,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "siseon", *map(str, words)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    until = time.monotonic() + 60
+    while not (folder / "metrics.csv").exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert f"siseon train --resume {folder}" in err.decode()
+    assert "Traceback" not in err.decode()
