@@ -7,7 +7,9 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["siseon.boxes", "siseon.losses", "siseon.metrics"], "beartype.beartype")
+# An int is a float, as type checkers have it.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook(["siseon.boxes", "siseon.losses", "siseon.metrics"], CHECKER)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from siseon import cli, commands
+from siseon.training.interruption import Interrupted
 
 SOURCE = Path(__file__).parents[1] / "src"
 
@@ -23,7 +25,7 @@ def run(capsys, monkeypatch, tmp_path):
     """Call the command line in an empty folder; gives (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(signal.SIGTERM), logging.getLogger("siseon").handlers
 
     def call(*words):
         with pytest.raises(SystemExit) as end:
@@ -33,7 +35,8 @@ def run(capsys, monkeypatch, tmp_path):
         return (code if isinstance(code, int) else 0), out, err
 
     yield call
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, before[0])
+    logging.getLogger("siseon").handlers = before[1]
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +138,7 @@ FAULTS = [
     (MemoryError(), 2, "not enough memory"),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 2, "not enough memory"),
     (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
+    (Interrupted(Path("runs/a b"), number=signal.SIGINT, step=7), 130, "stopped by SIGINT after step 7"),
     (cli.Terminated(), 143, "stopped by SIGTERM"),
     (ZeroDivisionError("division by zero"), 1, "ZeroDivisionError: division by zero"),
 ]
@@ -163,6 +167,21 @@ def test_other_faults_end_in_a_line_too(run, monkeypatch, fault, code, said):
 )
 def test_name_equals_value(words, expected):
     assert cli._as_options(words, commands.train) == expected
+
+
+def test_remarks_are_said_but_not_without_end(run, capsys):
+    run("--version")
+    for number in range(100):
+        logging.getLogger("siseon").warning("picture %d is odd", number)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "note: picture 0 is odd"
+    assert len(lines) == 21 and "log.txt" in lines[-1]
+
+
+def test_a_folder_does_not_stay_empty(run, flowers, tmp_path):
+    code, _, err = run("train", "faster_rcnn_mini", "--data", flowers)
+    assert code == 2 and "detection" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folders_are_numbered(run):
@@ -238,8 +257,7 @@ def test_convert_keeps_classes(run, flowers):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
-def test_a_signal_saves_and_says_how_to_go_on(tmp_path, flowers, number, code):
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path, flowers):
     folder = tmp_path / "run"
     words = [
         "train",
@@ -265,8 +283,8 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, flowers, number, code):
     until = time.monotonic() + 60
     while not (folder / "metrics.csv").exists() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == 143
     assert f"siseon train --resume {folder}" in err.decode()
     assert "Traceback" not in err.decode()

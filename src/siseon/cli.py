@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import errno
 import inspect
+import logging
 import os
 import re
 import signal
@@ -40,6 +41,24 @@ class Terminated(BaseException):
     """SIGTERM came."""
 
 
+class Notes(logging.Handler):
+    """Says what the library has to remark, one line each, but not without end."""
+
+    LIMIT = 20
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say a remark on stderr."""
+        self._said += 1
+        if self._said <= self.LIMIT:
+            print(f"note: {_one_line(record.getMessage())}", file=sys.stderr)
+        if self._said == self.LIMIT:
+            print("note: there are more like these; a run keeps all of them in its log.txt", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit code. arguments: sys.argv[1:] if left out."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -49,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that cannot show Hangul must not end the run
     signal.signal(signal.SIGTERM, _on_sigterm)
+    logging.getLogger("siseon").handlers = [Notes()]
     try:
         sys.exit(_run(words))
     except (Exception, KeyboardInterrupt, Terminated) as fault:

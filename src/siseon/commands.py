@@ -5,7 +5,8 @@ from __future__ import annotations
 import json as json_format
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -47,24 +48,20 @@ def train(
     from siseon.weights import build, load
 
     if resume is not None:
-        run = go_on(resume, load=load, evaluate=validate)
-        return _test(run.folder, _recipe_of(run.folder))
+        go_on(resume, load=load, evaluate=validate)
+        return _test(resume, _recipe_of(resume))
     if not recipe.model or not recipe.data:
         missing = "a model" if not recipe.model else "--data"
         raise RecipeError(f"{missing} is missing", "For example: siseon train faster_rcnn_mini --data scenes")
     plain = Recipe(**{**recipe.model_dump(), "options": dict(map(_option, options))})
     data = open_data(plain.data)
-    for problem in list(data.problems)[:5]:
-        print(f"note: {problem}", file=sys.stderr)
-    more = len(data.problems) - 5
-    if more > 0:
-        print(f"note: {more} more like these; siseon check {plain.data} lists them", file=sys.stderr)
     given = {"classes": data.classes, **plain.options}
     if plain.backbone is not None:
         given["backbone"] = plain.backbone
     model = build(plain.model, weights=plain.weights, **given)
-    run = fit(model, data, out=out or next_folder("train"), recipe=plain, evaluate=validate)
-    _test(run.folder, plain)
+    with _results(out, "train") as folder:
+        fit(model, data, out=folder, recipe=plain, evaluate=validate)
+    _test(folder, plain)
 
 
 def evaluate(
@@ -96,8 +93,7 @@ def evaluate(
     source = data or (_recipe_of(Path(model)).data if (Path(model) / "recipe.toml").exists() else None)
     if source is None:
         raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
-    folder = out or next_folder("evaluate")
-    with _progress(f"{split} of {source}") as done:
+    with _results(out, "evaluate") as folder, _progress(f"{split} of {source}") as done:
         result = compare(network, open_data(source), split=split, batch=batch, out=folder, progress=done)
     print(result.table())
     for problem in result.problems:
@@ -133,8 +129,8 @@ def predict(
 
     found = files.find(pictures)
     network = _model(model, weights, device)
-    folder = out or next_folder("predict")
-    faults = predict_files(network, found, folder, score=score, top=top, batch=batch)
+    with _results(out, "predict") as folder:
+        faults = predict_files(network, found, folder, score=score, top=top, batch=batch)
     for fault in faults:
         print(f"passed over: {fault.problem}", file=sys.stderr)
     print(f"{len(found) - len(faults)} of {len(found)} pictures; they and predictions.json are in {folder}")
@@ -217,17 +213,27 @@ def demo(*, out: Path = Path("demo"), seed: int = 0, minutes: float = 1.7) -> No
     run(out, seed=seed, minutes=minutes)
 
 
+@contextmanager
+def _results(out: Path | None, command: str) -> Iterator[Path]:
+    """The folder `out`, or the first free one of runs/COMMAND-1, runs/COMMAND-2, ...; an empty one does not stay."""
+    folder = out or next_folder(command)
+    try:
+        yield folder
+    except BaseException:
+        for made in (folder, Path("runs")) if out is None else (folder,):
+            with suppress(OSError):  # it is not empty, or not there
+                made.rmdir()
+        raise
+
+
 def next_folder(command: str) -> Path:
     """Make and return the first of runs/COMMAND-1, runs/COMMAND-2, ... that does not exist."""
-    number = 1
-    while True:
+    for number in count(1):
         folder = Path("runs") / f"{command}-{number}"
-        try:
+        with suppress(FileExistsError):
             folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+            break
+    return folder
 
 
 def _model(name: str, weights: str | None, device: str) -> Model:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siseon.interface import RecipeError
+
 Padding: TypeAlias = Literal["symmetric", "tensorflow"]
 """Where a convolution puts zeros around its input: on both sides alike, or where TensorFlow's SAME puts them."""
 
@@ -105,7 +107,12 @@ class Body(nn.Module):
         return maps
 
     def freeze(self, stages: int) -> None:
-        """Fix the stem and the first `stages` stages, their batch norm included; 0 leaves everything to be trained."""
+        """Fix the stem and the first `stages` stages, their batch norm included; 0 leaves everything to be trained.
+
+        Raises RecipeError where there are not so many.
+        """
+        if stages > len(self.ends):
+            raise RecipeError(f"{stages} stages cannot be frozen", f"The network has {len(self.ends)} stages")
         if stages:
             last = self.ends[stages - 1]
             for module in (self.stem, *list(self.layers.values())[:last]):

@@ -34,6 +34,9 @@ MARK = "siseon"
 STATE_KEYS = ("state_dict", "model", "model_state_dict")
 """Where checkpoints of other programs keep the tensors."""
 
+SIZES = ("sizing", "resize", "crop")
+"""The size rule of a detector, and the two numbers of a classifier's."""
+
 _BLANK = "0" * 64
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -106,8 +109,8 @@ def read_any(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} holds more than tensors, or is no PyTorch file; it was not opened",
             "Save its state_dict() alone: torch.save(model.state_dict(), file)",
         ) from fault
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as fault:
-        raise _damaged(path, f"PyTorch cannot read it ({str(fault).splitlines()[0]})") from fault
+    except Exception as fault:  # its reader of damaged files meets anything, an IndexError for one
+        raise _damaged(path, f"PyTorch cannot read it ({str(fault).partition(chr(10))[0]})") from fault
     return _tensors_in(content, path), {}
 
 
@@ -116,14 +119,18 @@ def save_model(model: Saveable, path: Path, **metadata: str) -> str:
 
     metadata: further texts. Gives the SHA-256 of the file.
     """
-    facts = {
-        name: vars(model)[name]
-        for name in ("sizing", "crop", "resize")
-        if isinstance(vars(model).get(name), int | Sizing)
-    }
-    texts = {"spec": model.spec, "task": model.task, "classes": model.classes, **facts}
-    texts = {name: json.dumps(text, ensure_ascii=False) for name, text in texts.items()}
+    sizes = {name: getattr(model, name) for name in SIZES if hasattr(model, name)}
+    facts = {"spec": model.spec, "task": model.task, "classes": model.classes, **sizes}
+    texts = {name: json.dumps(fact, ensure_ascii=False) for name, fact in facts.items()}
     return write(path, model.state_dict(), {**texts, **metadata})
+
+
+def restore_sizes(model: object, metadata: Mapping[str, str]) -> None:
+    """Give a rebuilt model the picture sizes that it was saved with: training may have changed those of its spec."""
+    for name in SIZES:
+        if name in metadata and hasattr(model, name):
+            size = json.loads(metadata[name])
+            setattr(model, name, Sizing(*size) if name == "sizing" else size)
 
 
 def write_whole(path: Path, pieces: Iterable[bytes | memoryview]) -> None:

@@ -1,8 +1,9 @@
 """The loops behind nms and roi, compiled for the processor on first use (numba); imported only when one of them runs.
 
-Plain arrays in, plain arrays out. The compiled code is kept on disk beside this file, else in the user's cache directory,
-else nowhere. Every kernel releases Python's lock, takes a share of the work and is called once a thread: threads of Python
-need no threading layer, which in numba dies on a fork (GNU OpenMP) or on two callers at once (workqueue).
+Plain arrays in, plain arrays out. The compiled code is kept on disk beside this file, else in the user's cache
+directory, else nowhere. Every kernel releases Python's lock and is called once a thread with a share of the work:
+threads of Python need no threading layer, which in numba dies on a fork (GNU OpenMP) or on two callers at once
+(workqueue). Arguments are positional because numba knows no others.
 """
 
 import inspect
@@ -37,13 +38,13 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     # The tests' type checker wraps functions, and numba needs the bare one.
     function = inspect.unwrap(function)
     try:
-        return numba.njit(function, cache=True, nogil=True, error_model="numpy")
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # no directory to keep it in
-        return numba.njit(function, nogil=True, error_model="numpy")
+        return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 @compiled
-def hits(block: Floats, box: Floats, threshold: np.float32) -> int:
+def hits(block: Floats, box: Floats, threshold: np.float32) -> np.int32:
     """How many of the LANES boxes in `block` [5, LANES] (edges, area) overlap `box` [5] by more than `threshold`."""
     zero = np.float32(0)
     left, top, right, bottom, area = box[0], box[1], box[2], box[3], box[4]
@@ -76,7 +77,7 @@ def first_blocks(counts: Whole) -> Whole:
 
 @compiled
 def nms(boxes: Floats, order: Whole, groups: Whole, counts: Whole, threshold: np.float32, limit: int) -> Whole:
-    """The boxes [n, 4] that survive, in `order`, at most `limit`: each is compared only with survivors of its own group.
+    """Those of boxes [n, 4] that survive, in `order`, at most `limit`: each meets only survivors of its own group.
 
     groups: 0..len(counts)-1 for each box; counts: the boxes of each group.
     """
@@ -142,7 +143,7 @@ def merged(taps: Taps, region: int) -> tuple[Whole, Floats, Whole]:
 
 @compiled
 def add_four(line: Floats, cells: Floats, places: Whole, weights: Floats) -> None:
-    """Add four weighted cells of `cells` [cells, channels] to `line` [channels]: one pass over the line for all four."""
+    """Add four weighted cells of `cells` [cells, channels] to `line` [channels] in one pass."""
     a, b, c, d = cells[places[0]], cells[places[1]], cells[places[2]], cells[places[3]]
     for channel in range(len(line)):
         line[channel] += (
@@ -154,7 +155,7 @@ def add_four(line: Floats, cells: Floats, places: Whole, weights: Floats) -> Non
 def align_forward(
     features: Floats, images: Whole, y: Taps, x: Taps, regions: Whole, pooled: Floats, part: int, parts: int
 ) -> None:
-    """RoIAlign of every `parts`-th of `regions`: features [N, height, width, C] into pooled [regions, C, bins y, bins x]."""
+    """RoIAlign of every `parts`-th of `regions`: features [N, height, width, C] to pooled [regions, C, bins, bins]."""
     _, height, width, channels = features.shape
     cells = features.reshape(-1, channels)
     rows, columns = pooled.shape[2:]
@@ -195,7 +196,7 @@ def transposed(source: Floats, target: Floats) -> None:
 def align_backward(
     gradient: Floats, images: Whole, y: Taps, x: Taps, regions: Whole, features: Floats, start: int, stop: int
 ) -> None:
-    """Add to channels start..stop of features [N, height, width, C] what they owe to gradient [regions, C, bins y, bins x].
+    """Add channels start..stop of gradient [regions, C, rows, columns] to the cells of features [N, height, width, C].
 
     Threads share the channels, not the regions: no two write to one number, and its sum has one order.
     """
@@ -223,10 +224,10 @@ def align_backward(
 def max_forward(
     features: Floats, images: Whole, y: Whole, x: Whole, pooled: Floats, winners: Places, part: int, parts: int
 ) -> None:
-    """RoIPool of every `parts`-th region: the largest value of each bin into pooled, and its cell (-1: none) into winners.
+    """RoIPool of every `parts`-th region: the largest value of each bin, and its cell (-1: none) as the winner.
 
     y, x: first and one past the last cell of each bin, [regions, bins, 2]; features [N, height, width, C];
-    pooled [regions, C, bins y, bins x]; winners [regions, bins y * bins x, C].
+    pooled [regions, C, rows, columns]; winners [regions, rows * columns, C].
     """
     _, height, width, channels = features.shape
     cells = features.reshape(-1, channels)
@@ -253,7 +254,7 @@ def max_forward(
 
 @compiled
 def max_backward(gradient: Floats, winners: Places, features: Floats, start: int, stop: int) -> None:
-    """Give channels start..stop of gradient [regions, C, bins y, bins x] to the winning cells of features [N, H, W, C]."""
+    """Give channels start..stop of gradient [regions, C, rows, columns] to the winners in features [N, H, W, C]."""
     channels = features.shape[3]
     cells = features.reshape(-1, channels)
     regions, _, rows, columns = gradient.shape

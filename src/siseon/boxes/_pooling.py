@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from siseon.boxes import _kernels
 
@@ -16,25 +16,31 @@ CHANNELS_APART = 16
 
 
 def align(
-    features: Sequence[Tensor], images: Tensor, levels: Tensor, y: tuple[Tensor, Tensor], x: tuple[Tensor, Tensor]
+    features: Sequence[Tensor], *, images: Tensor, levels: Tensor, y: tuple[Tensor, Tensor], x: tuple[Tensor, Tensor]
 ) -> Tensor:
     """RoIAlign [regions, channels, rows, columns] of taps y and x (places, weights), each region from its level."""
     chosen = [(levels == level).nonzero().flatten().numpy() for level in range(len(features))]
     taps = [_kernels.Taps(places.numpy(), weights.numpy()) for places, weights in (y, x)]
-    pooled: Tensor = _Align.apply(images.numpy(), *taps, chosen, *(each.float() for each in features))
+    maps = [each.float() for each in features]
+    pooled: Tensor = _Align.apply(images.numpy(), *taps, chosen, *maps)  # type: ignore[no-untyped-call]
     return pooled.to(features[0].dtype)
 
 
-def largest(features: Tensor, images: Tensor, y: Tensor, x: Tensor) -> Tensor:
+def largest(features: Tensor, *, images: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """RoIPool [regions, channels, rows, columns]; y, x: first and one past the last cell of each bin."""
-    pooled: Tensor = _Largest.apply(images.numpy(), y.numpy(), x.numpy(), features.float())
+    pooled: Tensor = _Largest.apply(images.numpy(), y.numpy(), x.numpy(), features.float())  # type: ignore[no-untyped-call]
     return pooled.to(features.dtype)
 
 
 class _Align(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, images: np.ndarray, y: _kernels.Taps, x: _kernels.Taps, chosen: list[np.ndarray], *features: Tensor
+        context: Any,  # noqa: ANN401  (torch's own class, to which anything may be tied)
+        images: np.ndarray,
+        y: _kernels.Taps,
+        x: _kernels.Taps,
+        chosen: list[np.ndarray],
+        *features: Tensor,
     ) -> Tensor:
         maps = [_channels_last(each) for each in features]
         pooled = torch.empty(len(images), maps[0].shape[3], y.places.shape[1], x.places.shape[1])
@@ -44,13 +50,13 @@ class _Align(torch.autograd.Function):
                 _kernels.align_forward(each, images, y, x, regions, pooled.numpy(), part, parts)
 
         _in_threads(work, most=len(images))
-        ctx.arguments = images, y, x, chosen, [each.shape for each in maps]
+        context.saved = images, y, x, chosen, [each.shape for each in maps]
         return pooled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        images, y, x, chosen, shapes = ctx.arguments
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        images, y, x, chosen, shapes = context.saved
         maps = [torch.zeros(shape) for shape in shapes]
         pooled = gradient.contiguous().numpy()
 
@@ -65,7 +71,13 @@ class _Align(torch.autograd.Function):
 
 class _Largest(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: np.ndarray, y: np.ndarray, x: np.ndarray, features: Tensor) -> Tensor:
+    def forward(
+        context: Any,  # noqa: ANN401
+        images: np.ndarray,
+        y: np.ndarray,
+        x: np.ndarray,
+        features: Tensor,
+    ) -> Tensor:
         cells = _channels_last(features)
         pooled = torch.empty(len(images), cells.shape[3], y.shape[1], x.shape[1])
         winners = np.empty((len(images), y.shape[1] * x.shape[1], cells.shape[3]), np.int32)
@@ -74,13 +86,13 @@ class _Largest(torch.autograd.Function):
             _kernels.max_forward(cells, images, y, x, pooled.numpy(), winners, part, parts)
 
         _in_threads(work, most=len(images))
-        ctx.arguments = winners, cells.shape
+        context.saved = winners, cells.shape
         return pooled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        winners, shape = ctx.arguments
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        winners, shape = context.saved
         cells = torch.zeros(shape)
         pooled = gradient.contiguous().numpy()
 

@@ -30,10 +30,10 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Float[Tenso
 def grid_anchors(
     cell: Float[Tensor, "anchors 4"], grid_size: Size, stride: int | Size, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "all 4"]:
-    """The anchors of `cell` at every cell of a grid of `grid_size` (height, width): row by row, then column, then anchor.
+    """The anchors of `cell` on a grid of `grid_size` (height, width) cells: by row, then column, then anchor.
 
-    stride: pixels of the picture from one cell to the next, (vertical, horizontal) or one for both. The first cell is at
-    (0, 0).
+    stride: pixels of the picture from one cell to the next, (vertical, horizontal) or one for both. The first cell is
+    at (0, 0).
     """
     vertical, horizontal = stride if isinstance(stride, tuple) else (stride, stride)
     y = torch.arange(grid_size[0], dtype=torch.float32, device=device) * vertical
@@ -45,7 +45,7 @@ def grid_anchors(
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorGrid:
-    """The anchors of a pyramid: `sizes` of each level in pixels, and the `ratios` (height / width) that all levels share."""
+    """The anchors of a pyramid: `sizes` in pixels for each level, `ratios` (height / width) for all."""
 
     sizes: Sequence[Sequence[float]]
     ratios: Sequence[float]
@@ -63,8 +63,8 @@ class AnchorGrid:
     ) -> list[Tensor]:
         """One [height * width * anchors, 4] a level, for feature maps of `feature_sizes` (height, width).
 
-        strides: pixels of the padded picture for one cell, a level, (vertical, horizontal) or one for both. The tensors are
-        kept for the next call: do not change them in place. Raises ValueError where the numbers of levels differ.
+        strides: pixels of the padded picture a cell, for each level (vertical, horizontal) or one for both. The tensors
+        are kept for the next call: do not change them in place. Raises ValueError where the numbers of levels differ.
         """
         levels = zip(self.sizes, feature_sizes, strides, strict=True)
         return [

@@ -20,17 +20,17 @@ def match(
 ) -> Int64[Tensor, " anchors"]:
     """The index of the object that each anchor overlaps most, or BACKGROUND (below `low`) or BETWEEN (below `high`).
 
-    keep_best: the anchors that overlap an object more than all others do are never given up, however little it is; each
-    goes to the object that it overlaps most itself. An object that no anchor touches has no best anchor (in torchvision all
-    anchors would be). Without objects everything is background.
+    keep_best: the anchors that overlap an object more than all others do are never given up, however little that is;
+    each goes to the object that it overlaps most itself. An object that no anchor touches has no best anchor (in
+    torchvision all of them are). Without objects everything is background.
     """
     if overlaps.shape[0] == 0:
         return torch.full((overlaps.shape[1],), BACKGROUND, dtype=torch.int64, device=overlaps.device)
     best, objects = overlaps.max(dim=0)
     matched = objects.masked_fill(best < high, BETWEEN).masked_fill(best < low, BACKGROUND)
     if keep_best and overlaps.shape[1]:
-        most = overlaps.max(dim=1, keepdim=True).values
-        kept = ((overlaps == most) & (most > 0)).any(dim=0)
+        most = overlaps.amax(dim=1, keepdim=True)
+        kept = (overlaps == most.masked_fill(most <= 0, torch.inf)).any(dim=0)
         matched = torch.where(kept, objects, matched)
     return matched
 

@@ -12,7 +12,8 @@ def nms(
     """The indices of the boxes that stay, best first: none overlaps a better one by more than `threshold`.
 
     Equal scores keep their order. limit: stop once so many are found, which is the same as cutting the result and much
-    faster. Computed in float32 on the CPU wherever the boxes are (the loop is sequential); indices return to their device.
+    faster. Computed in float32, and on the CPU wherever the boxes are, since each step waits for the one before; the
+    indices return to the boxes' device.
     """
     groups = np.zeros(len(boxes), np.int64)
     return _suppressed(boxes, scores, groups, threshold=threshold, limit=limit)

@@ -1,9 +1,9 @@
 """Regions of a feature map, each pooled to the same size: RoIPool, RoIAlign, and the choice of the pyramid level.
 
-A region is a box in pixels of the picture; `scale` leads from there to the cells of the map (1 / stride). Both poolings are
-differentiable by the features, not by the boxes.
+A region is a box in pixels of the picture; `scale` leads from there to the cells of the map (1 / stride). Both poolings
+are differentiable by the features, not by the boxes.
 
-Two ways to one result. On the CPU, compiled kernels in float32 that read channels-last memory: fast at once where the map is
+Two ways to one result. On the CPU, compiled kernels in float32 that read channels-last memory: at once where the map is
 channels_last already, after a copy where it is not. Elsewhere, and for float64, plain torch.
 """
 
@@ -30,9 +30,9 @@ def roi_align(
 ) -> Float[Tensor, "regions channels rows columns"]:
     """The mean of samples x samples bilinear readings in each bin of each region; regions in the order of the boxes.
 
-    boxes: one [boxes, 4] a picture of the batch. output: bins (rows, columns), or one number for both. samples: 0 takes one
-    reading a cell. aligned: shift by half a cell, so that the centre of cell 0 lies at 0.5; without it regions are at least
-    one cell wide. Readings more than one cell outside the map count as 0.
+    boxes: one [boxes, 4] a picture of the batch. output: bins (rows, columns), or one number for both. samples: 0 takes
+    about one reading a cell. aligned: shift by half a cell, so that the centre of cell 0 lies at 0.5; without it
+    regions are at least one cell wide. Readings more than one cell outside the map count as 0.
     Mask R-CNN (He et al. 2017), section 3; numbers as in torchvision.
     """
     regions = _Regions.of(boxes, features)
@@ -48,8 +48,8 @@ def roi_pool(
 ) -> Float[Tensor, "regions channels rows columns"]:
     """The largest value in each bin of each region, edges rounded to whole cells; a bin without cells is 0.
 
-    boxes: one [boxes, 4] a picture of the batch. output: bins (rows, columns), or one number for both. Of equal values the
-    first gets the gradient. Fast R-CNN (Girshick 2015), section 2.1; numbers as in torchvision.
+    boxes: one [boxes, 4] a picture of the batch. output: bins (rows, columns), or one number for both. Of equal values
+    the first gets the gradient. Fast R-CNN (Girshick 2015), section 2.1; numbers as in torchvision.
     """
     regions, output = _Regions.of(boxes, features), _both(output)
     # The C rounding of the reference: halves away from 0, where torch.round goes to even.
@@ -61,7 +61,7 @@ def roi_pool(
     if _compiled(features):
         from siseon.boxes import _pooling  # numba takes half a second to import
 
-        return _pooling.largest(features, regions.images, y, x)
+        return _pooling.largest(features, images=regions.images, y=y, x=x)
     return _plain_pool(features, regions.images, y, x)
 
 
@@ -73,9 +73,10 @@ def pyramid_level(
     canonical_size: float = 224,
     canonical_level: int = 4,
 ) -> Int64[Tensor, " boxes"]:
-    """The level lowest..highest on which each box is pooled: `canonical_level` at canonical_size squared, one less at half.
+    """The level lowest..highest from which each box is pooled: canonical_level at canonical_size squared.
 
-    FPN (Lin et al. 2017), equation 1; 1e-6 keeps a box of exactly a canonical size on its level, as in torchvision.
+    One level less for half the size. FPN (Lin et al. 2017), equation 1; 1e-6 keeps a box of exactly the size on its
+    level, as in torchvision.
     """
     sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).float().sqrt()
     level = torch.floor(canonical_level + torch.log2(sides / canonical_size) + 1e-6)
@@ -93,8 +94,8 @@ def pooled_from_pyramid(
 ) -> Float[Tensor, "regions channels rows columns"]:
     """Each box pooled from its `pyramid_level`; regions in the order of the boxes.
 
-    features: the levels, finest first, with `strides` that are successive powers of two. samples: for roi_align. Any other
-    `pool` is called as pool(features, boxes, output=..., scale=...), one level at a time.
+    features: the levels, finest first, with `strides` that are successive powers of two. samples: for roi_align. Any
+    other `pool` is called as pool(features, boxes, output=..., scale=...), one level at a time.
     """
     lowest = round(math.log2(strides[0]))
     levels = [pyramid_level(each, lowest=lowest, highest=lowest + len(strides) - 1) - lowest for each in boxes]
@@ -121,12 +122,9 @@ class _Regions(NamedTuple):
         """Those of `boxes`, one tensor a picture; boxes as float32, or float64 where the features are."""
         if len(boxes) != len(features):
             raise ValueError(f"boxes of {len(boxes)} pictures for features of {len(features)}")
-        counts = torch.tensor([len(each) for each in boxes], device=features.device)
-        images = torch.arange(len(boxes), device=features.device).repeat_interleave(counts)
-        dtype = torch.promote_types(features.dtype, torch.float32)
-        return _Regions(
-            images, torch.cat(list(boxes)).detach().to(dtype), torch.zeros_like(images) if levels is None else levels
-        )
+        images = torch.cat([torch.full((len(each),), index, device=each.device) for index, each in enumerate(boxes)])
+        corners = torch.cat(list(boxes)).detach().to(torch.promote_types(features.dtype, torch.float32))
+        return _Regions(images, corners, torch.zeros_like(images) if levels is None else levels)
 
 
 class _Taps(NamedTuple):
@@ -165,7 +163,7 @@ def _align(
     if all(_compiled(each) for each in features):
         from siseon.boxes import _pooling  # numba takes half a second to import
 
-        return _pooling.align(features, regions.images, regions.levels, y, x)
+        return _pooling.align(features, images=regions.images, levels=regions.levels, y=y, x=x)
     return _plain_align(features, regions, y, x)
 
 
@@ -176,7 +174,7 @@ def _taps(start: Tensor, extent: Tensor, cells: Tensor, *, bins: int, samples: i
         grid, most = torch.full_like(step, samples), samples
     else:
         grid = step.ceil().nan_to_num(0, posinf=0).clamp(min=0)
-        most = int(grid.max()) if len(grid) else 0
+        most = max(int(grid.max()), 1) if len(grid) else 1
     bin_index = torch.arange(bins, dtype=start.dtype, device=start.device)[:, None]
     sample = torch.arange(most, dtype=start.dtype, device=start.device)
     position = start[:, None, None] + bin_index * step + (sample + 0.5) * step / grid.clamp(min=1)
@@ -204,18 +202,18 @@ def _plain_align(features: Sequence[Tensor], regions: _Regions, y: _Taps, x: _Ta
         chosen = regions.levels == level
         height, width = each.shape[2:]
         rows = regions.images[chosen, None, None] * height + y.places[chosen]
+        # [regions, rows, columns, taps y, taps x]
         places = rows[:, :, None, :, None] * width + x.places[chosen][:, None, :, None, :]
         weights = y.weights[chosen][:, :, None, :, None] * x.weights[chosen][:, None, :, None, :]
-        cells = each.permute(0, 2, 3, 1).reshape(-1, each.shape[1]).to(weights.dtype)
-        bins = F.embedding_bag(
-            places.flatten(3).flatten(0, 2), cells, per_sample_weights=weights.flatten(3).flatten(0, 2), mode="sum"
-        )
-        pooled.append(bins.unflatten(0, places.shape[:3]).permute(0, 3, 1, 2).to(each.dtype))
+        cells = each.permute(0, 2, 3, 1).flatten(0, 2).to(weights.dtype)
+        bags, shares = (taps.flatten(3).flatten(0, 2) for taps in (places, weights))
+        bins = F.embedding_bag(bags, cells, per_sample_weights=shares, mode="sum")
+        pooled.append(bins.reshape(*places.shape[:3], each.shape[1]).permute(0, 3, 1, 2).to(each.dtype))
     return torch.cat(pooled)[regions.levels.argsort(stable=True).argsort()]
 
 
 def _plain_pool(features: Tensor, images: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    pooled = [features.new_empty(0, features.shape[1], y.shape[1], x.shape[1])]
+    pooled = [features[:0, :, :1, :1].expand(-1, -1, y.shape[1], x.shape[1])]
     for image, rows, columns in zip(images, y, x, strict=True):
         row, column = _window(rows), _window(columns)
         window = features[image][:, row[:, None, :, None], column[None, :, None, :]]
@@ -225,7 +223,7 @@ def _plain_pool(features: Tensor, images: Tensor, y: Tensor, x: Tensor) -> Tenso
 
 
 def _window(edges: Tensor) -> Tensor:
-    """The cells of each bin, [bins, cells]; shorter bins repeat their last one, which moves neither largest nor first."""
+    """The cells of each bin, [bins, cells]; shorter bins repeat their last one, which changes no winner."""
     longest = max(int((edges[:, 1] - edges[:, 0]).max()), 1)
     cells = edges[:, :1] + torch.arange(longest, device=edges.device)
     return torch.minimum(cells, edges[:, 1:] - 1).clamp(min=0)

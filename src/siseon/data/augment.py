@@ -148,7 +148,7 @@ def warp(picture: np.ndarray, matrix: np.ndarray, size: Size, *, smooth: bool) -
     Without turn, slant, mirror or cut it is torch's F.interpolate(align_corners=False), rounded to whole values.
     smooth: average down first where two or more pixels fall on one, as a classifier's antialiased scaling does.
     """
-    shrink = int(1 / math.sqrt(max(abs(float(np.linalg.det(matrix[:, :2]))), 1e-12))) if smooth else 1
+    shrink = int(abs(float(np.linalg.det(matrix[:, :2]))) ** -0.5 + 1e-6) if smooth else 1
     if shrink > 1:
         height, width = (max(side // shrink, 1) for side in picture.shape[:2])
         back = np.diag([picture.shape[1] / width, picture.shape[0] / height])
@@ -224,7 +224,8 @@ def _whole_boxes(annotation: Annotation, matrix: np.ndarray) -> np.ndarray:
         if turned and annotation.segments:
             drawn = outline(annotation.segments[index])
             points = drawn if len(drawn) else points
-        moved = points @ matrix[:, :2].T + matrix[:, 2]
+        with np.errstate(invalid="ignore"):  # a box that is not finite is left out later
+            moved = points @ matrix[:, :2].T + matrix[:, 2]
         boxes[index] = *moved.min(axis=0), *moved.max(axis=0)
     return boxes
 

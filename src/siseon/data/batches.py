@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -118,12 +118,21 @@ class Stack:
         return Batch(Images(tensor, self.sizes), targets, self.names, self.number)
 
 
+@runtime_checkable
+class KnownSizes(Protocol):
+    """A data set that knows the (height, width) of all its pictures, [pictures, 2], without making one."""
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """The sizes of all pictures."""
+
+
 class Batches:
     """The batches of a data set, epoch by epoch, to be used in a `with`, which ends the workers.
 
     frame: the network's `Sizing`, or a classifier's `Crop`. augment: None only scales. Batches differ in length by one
-    at most, so that none is very short; in a detector's, pictures are all upright or all across, which saves padding.
-    on_problem is told of each picture that cannot be read; it is left out of its batch, and a batch left without
+    at most, so that none is very short; a detector's are all upright or all across, which saves padding, where the
+    data set has `sizes`. on_problem is told of each picture that cannot be read; it is left out of its batch, and a batch left without
     pictures is left out. The `with` raises SiseonError when a worker dies, which may be noticed at any moment.
     """
 
@@ -216,12 +225,11 @@ class Plan(Sampler[tuple[int, int, tuple[int, ...]]]):
 
 
 def _groups(dataset: Dataset, *, one: bool) -> list[np.ndarray]:
-    """The indices of all pictures, or, unless they are to be one group, of those upright and those across."""
+    """The indices of all pictures; or of those across and those upright, where they need not be one group."""
     indices = np.arange(len(dataset))
-    if one:
+    if one or not isinstance(dataset, KnownSizes):
         return [indices]
-    sizes = (dataset.annotation(int(index)).size for index in indices)
-    upright = np.array([size is not None and size[0] > size[1] for size in sizes])
+    upright = dataset.sizes[:, 0] > dataset.sizes[:, 1]
     return [group for group in (indices[~upright], indices[upright]) if len(group)]
 
 

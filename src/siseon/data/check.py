@@ -91,7 +91,7 @@ class Report:
 
     def lines(self, problems: int = 20) -> list[str]:
         """The report as lines of text, with at most so many problems."""
-        lines = [f"{self.name}: {self.task or 'unknown'}, {len(self.classes)} classes", ""]
+        lines = [f"{self.name}: {self.task or 'unknown task'}, classes: {len(self.classes)}", ""]
         for table in render(self, problems):
             lines += [*_aligned(table), ""]
         return [*lines, "This data set can be used." if self.usable else "This data set cannot be used."]
@@ -147,7 +147,7 @@ def examine(data: Data, on_progress: Callable[[int, int], None] | None = None) -
             done += 1
             if on_progress:
                 on_progress(done, total)
-    splits = {split: _counts(dataset, looks[split]) for split, dataset in data}
+    splits = {split: _counts(data.classes, looks[split]) for split in data.splits}
     return Report(
         name=data.name,
         task=data.task,
@@ -162,7 +162,10 @@ def examine(data: Data, on_progress: Callable[[int, int], None] | None = None) -
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What is kept of one picture: its name, and why it cannot be read, or two hashes of its pixels."""
+    """What is kept of one picture: its name, and why it cannot be read, or two hashes of its pixels and its objects.
+
+    labels: those that count, the picture's own for classification; areas: of the boxes; crowd: how many are crowd.
+    """
 
     name: str
     problem: str = ""
@@ -170,6 +173,9 @@ class _Look:
     steps: int = 0
     size: Size = (0, 0)
     turned: bool = False
+    labels: tuple[int, ...] = ()
+    areas: tuple[float, ...] = ()
+    crowd: int = 0
 
 
 def _looked(dataset: Dataset) -> Iterator[_Look]:
@@ -183,7 +189,9 @@ def _looked(dataset: Dataset) -> Iterator[_Look]:
             continue
         size = (picture.shape[0], picture.shape[1])
         digest = blake2b(str(size).encode() + picture.tobytes(), digest_size=16).digest()
-        yield _Look(annotation.name, "", digest, brightness_steps(picture), size, turned)
+        labels, areas = _counted(annotation)
+        crowd = int(annotation.crowd.sum())
+        yield _Look(annotation.name, "", digest, brightness_steps(picture), size, turned, labels, areas, crowd)
 
 
 def brightness_steps(picture: np.ndarray) -> int:
@@ -220,27 +228,18 @@ def _copies_of(current: Sequence[_Look], earlier: Sequence[_Look]) -> Iterator[C
             yield Copy(earlier[nearest].name, look.name, int(bits[nearest]))
 
 
-def _counts(dataset: Dataset, looks: Sequence[_Look]) -> SplitCounts:
-    classes: Counter[str] = Counter(dict.fromkeys(dataset.classes, 0))
-    areas: list[float] = []
-    empty = crowd = 0
-    for index, look in enumerate(looks):
-        if look.problem:
-            continue
-        annotation = dataset.annotation(index)
-        labels, boxes = _counted(annotation)
-        classes.update(dataset.classes[label] for label in labels)
-        areas += ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).tolist()
-        empty += not labels
-        crowd += int(annotation.crowd.sum())
-    sizes = [look.size for look in looks if not look.problem] or [(0, 0)]
+def _counts(names: Sequence[str], looks: Sequence[_Look]) -> SplitCounts:
+    sound = [look for look in looks if not look.problem]
+    labels = Counter(label for look in sound for label in look.labels)
+    areas = [area for look in sound for area in look.areas]
+    sizes = [look.size for look in sound] or [(0, 0)]
     return SplitCounts(
         pictures=len(looks),
-        unreadable=sum(bool(look.problem) for look in looks),
-        empty=empty,
+        unreadable=len(looks) - len(sound),
+        empty=sum(not look.labels for look in sound),
         objects=len(areas),
-        crowd=crowd,
-        classes=dict(classes),
+        crowd=sum(look.crowd for look in sound),
+        classes={name: labels[label] for label, name in enumerate(names)},
         sizes={
             "small": sum(area < SMALL for area in areas),
             "medium": sum(SMALL <= area < LARGE for area in areas),
@@ -251,12 +250,13 @@ def _counts(dataset: Dataset, looks: Sequence[_Look]) -> SplitCounts:
     )
 
 
-def _counted(annotation: Annotation) -> tuple[list[int], np.ndarray]:
-    """The labels that count and the boxes of objects: without crowd; for classification the label of the picture."""
+def _counted(annotation: Annotation) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The labels that count, without crowd, and the areas of their boxes; for classification the picture's label."""
     if annotation.label is not None:
-        return [annotation.label], np.zeros((0, 4))
+        return (annotation.label,), ()
     objects = ~annotation.crowd
-    return annotation.labels[objects].tolist(), annotation.boxes[objects]
+    sides = (annotation.boxes[:, 2:] - annotation.boxes[:, :2])[objects]
+    return tuple(annotation.labels[objects].tolist()), tuple(sides.prod(1).tolist())
 
 
 def _reasons(task: str, splits: Mapping[str, SplitCounts]) -> Iterator[str]:
@@ -270,13 +270,17 @@ def _reasons(task: str, splits: Mapping[str, SplitCounts]) -> Iterator[str]:
 
 def _leaks(copies: Sequence[Copy]) -> Iterator[str]:
     """Sentences about pictures in two splits."""
-    advice = "a score on them says little about new pictures"
+    advice = "scores on them say little about new pictures"
     equal = [copy for copy in copies if copy.bits is None]
     near = [copy for copy in copies if copy.bits is not None]
     if equal:
-        yield f"{len(equal)} pictures are in two splits ({equal[0].first} = {equal[0].second}): {advice}"
+        yield f"In two splits: {_count(equal)} ({equal[0].first} = {equal[0].second}); {advice}"
     if near:
-        yield f"{len(near)} pictures are nearly the same in two splits ({near[0].first} ~ {near[0].second}): {advice}"
+        yield f"Nearly the same in two splits: {_count(near)} ({near[0].first} ~ {near[0].second}); {advice}"
+
+
+def _count(things: Sequence[object]) -> str:
+    return "1 picture" if len(things) == 1 else f"{len(things)} pictures"
 
 
 def _unevenness(report: Report) -> Iterator[str]:
@@ -291,7 +295,7 @@ def _unevenness(report: Report) -> Iterator[str]:
         if missing:
             yield f"In {split} but not in train: {', '.join(missing)}"
     if report.turned:
-        yield f"{len(report.turned)} pictures are turned by EXIF (such as {report.turned[0]}); they are read upright"
+        yield f"Turned by EXIF: {_count(report.turned)} ({report.turned[0]}); they are read upright"
 
 
 def _splits_table(report: Report) -> Table:

@@ -80,19 +80,19 @@ def _categories(content: Mapping[str, Any], path: Path, notes: Notes) -> dict[An
     """Number -> name. Roboflow puts the name of the project first, as the parent of all others; it is no class."""
     names: dict[Any, str] = {}
     for entry in content["categories"]:
-        if not isinstance(entry, dict) or not {"id", "name"} <= entry.keys() or not clean_name(str(entry["name"])):
+        if not _numbered(entry) or not isinstance(entry.get("name"), str) or not clean_name(entry["name"]):
             notes.add(path, f"the category {json.dumps(entry, ensure_ascii=False)} has no id or no name", "left out")
         elif entry["id"] in names:
             notes.add(path, f"two categories have the number {entry['id']}", f"'{entry['name']}' left out")
         else:
-            names[entry["id"]] = clean_name(str(entry["name"]))
+            names[entry["id"]] = clean_name(entry["name"])
     if len(set(names.values())) < len(names):
         twice = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
         notes.add(path, f"two categories have the same name: {', '.join(twice)}", "taken as one class")
     parents = {
         clean_name(str(entry.get("supercategory"))) for entry in content["categories"] if isinstance(entry, dict)
     }
-    used = {item.get("category_id") for item in content["annotations"] if isinstance(item, dict)}
+    used = {item.get("category_id") for item in content["annotations"] if _numbered(item, "category_id")}
     root = [number for number, name in names.items() if number == 0 and name in parents and number not in used]
     return {number: name for number, name in names.items() if number not in root}
 
@@ -114,7 +114,7 @@ class _Reader:
         for entry in content["images"]:
             self._add_image(entry, split, images)
         for item in content["annotations"]:
-            if isinstance(item, dict) and item.get("image_id") in images:
+            if _numbered(item, "image_id") and item["image_id"] in images:
                 objects.setdefault(item["image_id"], []).append(item)
             else:
                 self._drop(item, "belongs to no image of the file")
@@ -126,7 +126,7 @@ class _Reader:
         return records
 
     def _add_image(self, entry: Any, split: str, images: dict[Any, Record | None]) -> None:  # noqa: ANN401
-        if not isinstance(entry, dict) or "id" not in entry or not entry.get("file_name"):
+        if not _numbered(entry) or not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
             self.notes.add(
                 self.path,
                 f"the image {json.dumps(entry, ensure_ascii=False)[:80]} has no id or no file_name",
@@ -135,7 +135,7 @@ class _Reader:
         elif entry["id"] in images:
             self.notes.add(self.path, f"two images have the number {entry['id']}", f"{entry['file_name']} left out")
         else:
-            picture = self.files.picture(str(entry["file_name"]), self.path, split)
+            picture = self.files.picture(entry["file_name"], self.path, split)
             images[entry["id"]] = Record(picture, self.path, split, stated=_size(entry)) if picture else None
             if not picture:
                 self.notes.add(self.path, f"its picture '{entry['file_name']}' is missing", "left out")
@@ -145,7 +145,7 @@ class _Reader:
         for item in items:
             shape = self._shape(item, record.stated)
             box = _box(item, shape)
-            name = self.categories.get(item.get("category_id"))
+            name = self.categories.get(item["category_id"]) if _numbered(item, "category_id") else None
             if box is None or name is None:
                 self._drop(
                     item, "has no bbox of four numbers" if name else f"has the unknown class {item.get('category_id')}"
@@ -164,7 +164,7 @@ class _Reader:
             return None
         try:
             return _polygons(stated) if isinstance(stated, list) else _runs(stated, size)
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RuntimeError) as error:
             self.notes.add(
                 self.path, f"the shape of annotation {item.get('id')} is broken ({error})", "only its box is used"
             )
@@ -175,22 +175,30 @@ class _Reader:
         self.notes.add(self.path, f"annotation {number} {what}", "left out")
 
 
+def _numbered(entry: Any, key: str = "id") -> bool:  # noqa: ANN401
+    """Whether an entry of the file is a mapping with a number, or text in its place, under `key`."""
+    return isinstance(entry, dict) and isinstance(entry.get(key), int | str)
+
+
 def _size(entry: Mapping[str, Any]) -> Size | None:
     try:
         height, width = int(entry.get("height", 0)), int(entry.get("width", 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return (height, width) if height > 0 and width > 0 else None
 
 
 def _box(item: Mapping[str, Any], shape: Shape | None) -> list[float] | None:
     """The box as edges; from the polygons where there is none."""
-    try:
-        left, top, width, height = map(float, item["bbox"])
-        return [left, top, left + width, top + height]
-    except (KeyError, TypeError, ValueError):
-        if not isinstance(shape, tuple):
+    stated = item.get("bbox")
+    if isinstance(stated, list) and len(stated) == 4:
+        try:
+            left, top, width, height = map(float, stated)
+            return [left, top, left + width, top + height]
+        except (TypeError, ValueError, OverflowError):
             return None
+    if not isinstance(shape, tuple):
+        return None
     points = np.concatenate(shape)
     return [*points.min(0).tolist(), *points.max(0).tolist()]
 

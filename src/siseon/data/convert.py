@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol, TypeAlias, get_args
 
+import cv2
 import numpy as np
 
 from siseon import pictures
@@ -35,8 +36,7 @@ class Conversion:
     problems: tuple[Problem, ...]
 
     def __str__(self) -> str:
-        objects = f" with {self.objects} objects" if self.objects else ""
-        return "\n".join([f"{self.pictures} pictures{objects} written to {self.path}", *map(str, self.problems)])
+        return "\n".join([f"{self.pictures} pictures, {self.objects} objects", *map(str, self.problems)])
 
 
 def convert(
@@ -60,8 +60,9 @@ def convert(
     notes = Notes(partial)
     try:
         partial.mkdir(parents=True)
-        writer = _WRITERS[format](partial, data, notes)
-        count = _write(data, writer, notes, on_progress)
+        survey = _survey(data)
+        writer = _WRITERS[format](partial, data, notes, survey.shaped)
+        count = _write(data, writer, survey.stems, notes, on_progress)
         writer.finish()
         if out.exists():
             out.rmdir()
@@ -91,10 +92,13 @@ def _check(data: Data, format: Format, out: Path) -> None:
 
 
 def _write(
-    data: Data, writer: _Writer, notes: Notes, on_progress: Callable[[int, int], None] | None
+    data: Data,
+    writer: _Writer,
+    stems: Mapping[str, str],
+    notes: Notes,
+    on_progress: Callable[[int, int], None] | None,
 ) -> tuple[int, int]:
     """Write all splits; how many pictures and objects were written."""
-    stems = _stems([dataset.annotation(index).name for _, dataset in data for index in range(len(dataset))])
     total = sum(len(dataset) for _, dataset in data)
     done = written = objects = 0
     for split, dataset in data:
@@ -103,9 +107,11 @@ def _write(
             folder = writer.folder(split, annotation)
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                picture, size = _write_picture(dataset, index, folder / stems[annotation.name])
+                picture, size = _write_picture(dataset, index, annotation.path, folder / stems[annotation.name])
                 objects += writer.add(split, picture, annotation, size)
                 written += 1
+                if annotation.sentences:
+                    notes.once(annotation.name, "has sentences, for which these formats have no place", "not written")
             except PictureError as error:
                 notes.add(annotation.name, error.problem, "left out")
             done += 1
@@ -114,9 +120,8 @@ def _write(
     return written, objects
 
 
-def _write_picture(dataset: Dataset, index: int, place: Path) -> tuple[Path, Size]:
+def _write_picture(dataset: Dataset, index: int, source: Path | None, place: Path) -> tuple[Path, Size]:
     """Copy or write one picture; the file and its upright (height, width). `place`: the file without its suffix."""
-    source = dataset.annotation(index).path
     if source:
         size, turned = pictures.size_and_turn(source)
         if not turned:
@@ -128,6 +133,29 @@ def _write_picture(dataset: Dataset, index: int, place: Path) -> tuple[Path, Siz
     file = place.with_name(place.name + suffix)
     pictures.write(pixels, file)
     return file, (pixels.shape[0], pixels.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What must be known of all pictures before the first is written.
+
+    stems: name of a picture -> its file name without suffix; shaped: whether some and whether all pictures with objects
+    have shapes.
+    """
+
+    stems: Mapping[str, str]
+    shaped: tuple[bool, bool]
+
+
+def _survey(data: Data) -> _Survey:
+    names, shaped = [], []
+    for _, dataset in data:
+        for index in range(len(dataset)):
+            annotation = dataset.annotation(index)
+            names.append(annotation.name)
+            if len(annotation.boxes):
+                shaped.append(bool(annotation.segments))
+    return _Survey(_stems(names), (any(shaped), all(shaped)))
 
 
 def _stems(names: Sequence[str]) -> Mapping[str, str]:
@@ -165,6 +193,7 @@ class _Voc:
     root: Path
     data: Data
     notes: Notes
+    shaped: tuple[bool, bool]
     lists: dict[str, list[str]] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)
 
@@ -198,6 +227,7 @@ class _Coco:
     root: Path
     data: Data
     notes: Notes
+    shaped: tuple[bool, bool]
     entries: dict[str, list[coco.Entry]] = field(default_factory=dict)
 
     def folder(self, split: str, annotation: Annotation) -> Path:
@@ -218,14 +248,10 @@ class _Yolo:
     root: Path
     data: Data
     notes: Notes
-    shaped: bool = False
+    shaped: tuple[bool, bool]
 
     def __post_init__(self) -> None:
-        annotations = [dataset.annotation(index) for _, dataset in self.data for index in range(len(dataset))]
-        shaped = [bool(annotation.segments) for annotation in annotations if len(annotation.boxes)]
-        # Readers of YOLO take a file with both kinds of rows, or a data set with both kinds of files, for broken.
-        self.shaped = bool(shaped) and all(shaped)
-        if any(shaped) and not self.shaped:
+        if self.shaped == (True, False):
             self.notes.add(self.data.name, "some objects have a shape and others have none", "only boxes are written")
 
     def folder(self, split: str, annotation: Annotation) -> Path:
@@ -238,7 +264,8 @@ class _Yolo:
         if len(objects) < len(annotation.boxes):
             self.notes.once(annotation.name, "YOLO has no crowd (regions that do not count)", "those objects left out")
         boxes, segments = annotation.boxes, annotation.segments
-        polygons = [polygon(segments[index], boxes[index]) for index in objects] if self.shaped else []
+        # Readers of YOLO take a file with both kinds of rows, or a data set with both kinds of files, for broken.
+        polygons = [polygon(segments[index], boxes[index]) for index in objects] if self.shaped == (True, True) else []
         yolo.write(path, labels=annotation.labels[objects], boxes=boxes[objects], polygons=polygons, size=size)
         return len(objects)
 
@@ -251,6 +278,7 @@ class _Folder:
     root: Path
     data: Data
     notes: Notes
+    shaped: tuple[bool, bool]
 
     def folder(self, split: str, annotation: Annotation) -> Path:
         if annotation.label is None:
@@ -266,7 +294,7 @@ class _Folder:
                 (self.root / split / name).mkdir(parents=True, exist_ok=True)
 
 
-_WRITERS: Mapping[str, Callable[[Path, Data, Notes], _Writer]] = {
+_WRITERS: Mapping[str, Callable[[Path, Data, Notes, tuple[bool, bool]], _Writer]] = {
     "voc": _Voc,
     "coco": _Coco,
     "yolo": _Yolo,
@@ -290,18 +318,17 @@ def polygon(segments: Segments, box: np.ndarray) -> np.ndarray:
 
 
 def outlines(mask: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The outlines [points, 2] (x, y) of a bool mask [height, width], holes too, along the edges of the pixels.
-
-    cv2.findContours goes through the centres of the pixels and makes every object one pixel smaller.
-    """
-    from skimage.measure import approximate_polygon, find_contours
-
+    """The outlines [points, 2] (x, y) of a bool mask [height, width], holes too, along the edges of the pixels."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return ()
-    top, left = int(rows[0]), int(columns[0])
-    part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1).astype(np.float32)
-    # The ring is closed, its points are (row, column) of pixel centres, and the padding moved them by one.
-    rings = [approximate_polygon(ring, 0.25)[:-1, ::-1] for ring in find_contours(part, 0.5)]  # type: ignore[no-untyped-call]
-    corner = np.array([left - 0.5, top - 0.5])
-    return tuple((ring + corner).astype(np.float32) for ring in rings if len(ring) > 2)
+    corner = np.array([columns[0], rows[0]], np.float32)
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    # cv2 draws contours through pixel centres, which makes an object one pixel smaller. On a grid of pixel corners and
+    # edges, of which each pixel sets three by three, the same contour runs along the edges.
+    double = part.repeat(2, 0).repeat(2, 1)
+    grid = np.zeros((double.shape[0] + 1, double.shape[1] + 1), np.uint8)
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        grid[down : down + double.shape[0], right : right + double.shape[1]] |= double
+    rings, _ = cv2.findContours(grid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    return tuple(ring.reshape(-1, 2).astype(np.float32) / 2 + corner for ring in rings)

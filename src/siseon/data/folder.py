@@ -28,7 +28,7 @@ def read(files: Files, notes: Notes) -> Contents:
     for picture in files.pictures:
         root = next((folder for folder in roots if picture.is_relative_to(folder)), None)
         if root is None or picture.parent == root:
-            notes.once(picture, "is in no class folder", "left out")
+            notes.add(picture, "is in no class folder", "left out")
         else:
             label = clean_name(picture.relative_to(root).parts[0])
             records.append(Record(picture, picture, roots[root], label=label))

@@ -73,9 +73,11 @@ def _measure(record: Record, notes: Notes) -> int:
 
 def _orientation(record: Record) -> int:
     """EXIF's 1..8: 1 upright, 2-4 mirrored or upside down, 5-8 with height and width exchanged."""
-    with warnings.catch_warnings(), Image.open(record.picture) as image:
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata, on which the user cannot act.
         warnings.simplefilter("ignore")
-        return int(image.getexif().get(pictures.ORIENTATION, 1))
+        with Image.open(record.picture) as image:
+            return int(image.getexif().get(pictures.ORIENTATION, 1))
 
 
 def _frame(record: Record, orientation: int) -> str:

@@ -48,6 +48,13 @@ def open_data(path: str | Path, *, classes: Sequence[str] | None = None, seed: i
     if str(path) in BUILT_IN:
         return _built_in(str(path), classes, seed)
     source = Path(path).expanduser().absolute()
+    try:
+        return _open(source, classes, seed)
+    except OSError as error:
+        raise DataError(f"{source} cannot be read ({error})", "Check the rights of its files and the disk") from error
+
+
+def _open(source: Path, classes: Sequence[str] | None, seed: int) -> Data:
     files, read = _recognised(source)
     notes = Notes(files.root)
     contents = read(files, notes)
@@ -61,14 +68,15 @@ def open_data(path: str | Path, *, classes: Sequence[str] | None = None, seed: i
         raise _nothing_usable(source, "no picture or object of the wanted classes", notes)
     split_pool(records, notes, seed)
     splits = {split: [record for record in records if record.split == split] for split in ("train", "val", "test")}
-    if len(records) == 1 and splits["train"]:
-        notes.add(records[0].picture, "is the only picture", "used to train and to validate")
+    if splits["train"] and not splits["val"] and not splits["test"]:
+        notes.add(records[0].picture, "is the only picture, but for copies", "used to train and to validate")
         splits["val"] = splits["train"]
     _note_classes(names, records, notes)
     datasets = {
         split: FileDataset.of(files.root, contents.task, names, chosen) for split, chosen in splits.items() if chosen
     }
-    return Data(source.stem if source.is_file() else source.name, contents.task, names, datasets, notes.problems())
+    name = source.stem if source.suffix == ".json" else files.root.name
+    return Data(name, contents.task, names, datasets, notes.problems())
 
 
 def _built_in(name: str, classes: Sequence[str] | None, seed: int) -> Data:

@@ -1,7 +1,7 @@
 """Drawn scenes: shapes and real handwritten digits on photographs, with boxes, masks and sentences; offline.
 
-A scene is a crop of a photograph with 1..6 circles, squares, triangles, stars and digits on it, of about 12..100 pixels (in
-a scene of 160) and eight colours, none twice in a scene, each at least 60 % visible. All is computed in integers from
+A scene is a crop of a photograph with 1..6 circles, squares, triangles, stars and digits on it: of 12..100 pixels in a
+scene of 160, of eight colours, none twice in a scene, and each at least 60 % visible. All is computed in integers from
 (seed, split, index), so that every machine sees the same pixels.
 
 Photographs  PNG files of scikit-image, free of rights: astronaut (NASA, public domain); brick, grass, gravel, camera,
@@ -37,15 +37,15 @@ SIDES: Final = (64, 300)
 
 COLOURS: Final = (
     ("red", "빨간", (218, 38, 38)),
-    ("green", "초록", (30, 158, 58)),
+    ("green", "초록색", (30, 158, 58)),
     ("blue", "파란", (36, 80, 220)),
     ("yellow", "노란", (246, 214, 36)),
-    ("orange", "주황", (246, 130, 22)),
-    ("purple", "보라", (140, 50, 180)),
+    ("orange", "주황색", (246, 130, 22)),
+    ("purple", "보라색", (140, 50, 180)),
     ("white", "하얀", (246, 246, 246)),
     ("black", "검은", (24, 24, 28)),
 )
-"""English, Korean and RGB before shading. All Korean ones can stand before a noun."""
+"""English, Korean (as it stands before a noun), and RGB before shading."""
 
 # Name: (top, left, bottom, right) that is used, the usual tint in 1/128, and whether it has no up and down.
 PHOTOGRAPHS: Final = {
@@ -57,42 +57,34 @@ PHOTOGRAPHS: Final = {
     "gravel": ((0, 0, 512, 512), (138, 126, 110), True),
 }
 
-DIAMETERS: Final = (12, 14, 16, 18, 20, 23, 26, 30, 34, 38, 44, 50, 57, 65, 74, 82, 90)
+DIAMETERS: Final = (12, 14, 16, 18, 20, 23, 26, 30, 34, 38, 44, 50, 57, 65, 74)
 """Of circles, in a scene of 160 pixels; even on a logarithmic scale. Other shapes are enlarged to look as large."""
 SMALLEST_DIGIT: Final = 4
 """The place in DIAMETERS from which a digit can be told from another."""
 SAMPLES: Final = 4
 """Across a pixel: a pixel has a coverage of 0..16 by a shape."""
 FULL: Final = SAMPLES**2
-CONTRAST: Final = 130
-"""By how much the red, green and blue of an object together differ from what it lies on."""
+CONTRAST: Final = 110
+"""By how much the red, green and blue of an object together differ from most pixels that it lies on."""
 
 TURNS: Final = tuple(round(1024 * cos(pi * step / 60)) for step in range(120))
 """Cosines of 0, 3, 6, ... degrees in 1/1024; none is so near to a half that machines could round it differently."""
-# Each shape by half-planes at equal angles: how many, their distance from the centre in 1/1024 of the radius, in how many
-# of them a point must be (of a pentagram's 5, in 4), and the radius in 1/16 of the circle's.
+# Shapes as half-planes at equal angles: how many, how far from the centre in 1/1024 of the radius, in how many of them
+# a point must be (of a pentagram's 5, in 4), and the radius in 1/16 of the circle's.
 HALF_PLANES: Final = {"square": (4, 724, 4, 20), "triangle": (3, 512, 3, 22), "star": (5, 316, 4, 23)}
 
-ENGLISH_PLACES: Final = {
-    (-1, 0): "to the left of",
-    (1, 0): "to the right of",
-    (0, -1): "above",
-    (0, 1): "below",
-    (-1, -1): "above and to the left of",
-    (1, -1): "above and to the right of",
-    (-1, 1): "below and to the left of",
-    (1, 1): "below and to the right of",
+PLACES: Final = {
+    (-1, 0): ("to the left of", "왼쪽에"),
+    (1, 0): ("to the right of", "오른쪽에"),
+    (0, -1): ("above", "위에"),
+    (0, 1): ("below", "아래에"),
+    (-1, -1): ("above and to the left of", "왼쪽 위에"),
+    (1, -1): ("above and to the right of", "오른쪽 위에"),
+    (-1, 1): ("below and to the left of", "왼쪽 아래에"),
+    (1, 1): ("below and to the right of", "오른쪽 아래에"),
 }
-KOREAN_PLACES: Final = {
-    (-1, 0): "왼쪽에",
-    (1, 0): "오른쪽에",
-    (0, -1): "위에",
-    (0, 1): "아래에",
-    (-1, -1): "왼쪽 위에",
-    (1, -1): "오른쪽 위에",
-    (-1, 1): "왼쪽 아래에",
-    (1, 1): "오른쪽 아래에",
-}
+FRONT: Final = ("in front of", "앞에")
+BEHIND: Final = ("behind", "뒤에")
 ENGLISH_COUNTS: Final = ("no", "one", "two", "three", "four", "five", "six")
 KOREAN_COUNTS: Final = ("", "한", "두", "세", "네", "다섯", "여섯")
 
@@ -144,7 +136,7 @@ class Scenes:
         return self._scene(index).picture.copy()
 
     def semantic(self, index: int) -> np.ndarray:
-        """The class of each pixel of scene `index`, [size, size] uint8: 0 is background, 1.. are the classes in order."""
+        """The class of each pixel of scene `index`, [size, size] uint8: 0 background, 1.. the classes in order."""
         scene = self._scene(index)
         return np.array([0, *(thing.label + 1 for thing in scene.things)], np.uint8)[scene.owners]
 
@@ -195,24 +187,22 @@ def _scene(seed: int, split: Split, index: int, size: int) -> Scene:
     owners = np.zeros((size, size), np.uint8)
     things: list[Thing] = []
     areas: list[int] = []
+    colours = list(range(len(COLOURS)))
     wanted = int(random.integers(1, 7))
     for _ in range(30 * wanted):
-        thing = Thing(int(random.integers(len(CLASSES))), int(random.integers(len(COLOURS))))
+        thing = Thing(int(random.integers(len(CLASSES))), colours[random.integers(len(colours))])
         coverage = _coverage(thing, random, split, size)
         height, width = coverage.shape
         top, left = int(random.integers(2, size - height - 1)), int(random.integers(2, size - width - 1))
         window = np.s_[top : top + height, left : left + width]
         mask = coverage >= FULL // 2
-        colours = {other.colour for other in things}
-        if (
-            thing.colour not in colours
-            and _stands_out(thing, picture[window][mask])
-            and _leaves_visible(owners[window][mask], owners, areas)
-        ):
-            _paint(picture[window], coverage, _surface(thing, random, height, width))
+        if _stands_out(thing, picture[window][mask]) and _leaves_visible(owners[window][mask], owners, areas):
+            strip = picture.reshape(size, -1)[top : top + height, 3 * left : 3 * (left + width)]
+            _paint(strip, coverage.repeat(3, axis=1), _surface(thing, random, height, width))
             things.append(thing)
+            colours.remove(thing.colour)
             owners[window][mask] = len(things)
-            areas.append(np.count_nonzero(mask))
+            areas.append(int(np.count_nonzero(mask)))
         if len(things) == wanted:
             break
     return Scene(picture, owners, tuple(things))
@@ -232,7 +222,14 @@ def _background(random: np.random.Generator, size: int) -> np.ndarray:
         crop = crop.swapaxes(0, 1)
     light = random.integers(80, 150)
     gain = np.array([tint[channel] * (light + random.integers(-10, 11)) // 128 for channel in range(3)], np.uint16)
-    return ((crop * gain) >> 7).clip(max=255).astype(np.uint8)
+    return _lit(crop.reshape(size, -1), np.tile(gain, size)).astype(np.uint8).reshape(size, size, 3)
+
+
+def _lit(pixels: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """Pixels under light in 1/128. Rows are flat here and where things are painted: loops over 3 channels are slow."""
+    lit = pixels * light
+    lit >>= 7
+    return np.minimum(lit, 255, out=lit)
 
 
 @cache
@@ -273,7 +270,7 @@ def _shape(kind: str, diameter: int, turn: int) -> np.ndarray:
 
 
 def _digit(split: Split, index: int, diameter: int) -> np.ndarray:
-    """A real digit whose ink is opaque: the line at 45 % of full ink is its edge, one pixel soft."""
+    """A real digit whose ink is opaque: the line of 45 % of full ink is its edge, one pixel soft."""
     grey, whole = digits.enlarged(digits.originals(split)[0][index], diameter * 10 // 8)
     coverage = FULL // 2 + (grey - whole * 45 // 100) * (2 * diameter) // whole
     return _cut(coverage.clip(0, FULL).astype(np.uint16))
@@ -291,9 +288,10 @@ def _extent(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _stands_out(thing: Thing, below: np.ndarray) -> bool:
-    """Whether a person sees the thing on these pixels [pixels, 3]."""
-    mean = below.sum(axis=0, dtype=np.int64) // len(below)
-    return int(np.abs(mean - COLOURS[thing.colour][2]).sum()) >= CONTRAST
+    """Whether a person sees the thing on these pixels [pixels, 3]: most of them differ much from it."""
+    red, green, blue = np.abs(below.T - np.array(COLOURS[thing.colour][2], np.int16)[:, None])
+    differences = red + green + blue
+    return 8 * int(np.count_nonzero(differences >= CONTRAST)) >= 7 * len(below)
 
 
 def _leaves_visible(covered: np.ndarray, owners: np.ndarray, areas: list[int]) -> bool:
@@ -306,23 +304,22 @@ def _leaves_visible(covered: np.ndarray, owners: np.ndarray, areas: list[int]) -
 
 
 def _surface(thing: Thing, random: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """The colours of an object, [height, width, 3] uint16 0..255: a little off its colour, lit from one side, with a grain."""
-    colour = np.array(COLOURS[thing.colour][2]) + random.integers(-10, 11, 3)
+    """The pixels of an object, [height, 3 * width] uint16 0..255: nearly its colour, lit from a side, with a grain."""
+    colour = (np.array(COLOURS[thing.colour][2]) + random.integers(-10, 11, 3)).astype(np.uint16)
     across, down = random.integers(-20, 21, 2)
-    top, left = random.integers(0, 512 - 150, 2)
-    grain = _photographs("gravel")[0][top : top + height, left : left + width, 0].astype(np.int32) - 128
+    top, left = random.integers(0, 512 - 200, 2)
+    grain = _photographs("gravel")[0][top : top + height, left : left + width, 0] >> 3
     slope = across * np.arange(-width, width, 2) // width + (down * np.arange(-height, height, 2) // height)[:, None]
-    light = 128 + slope + (grain >> 3)
-    return ((light[..., None] * colour) >> 7).clip(0, 255).astype(np.uint16)
+    light = (128 - 16 + slope + grain).astype(np.uint16)
+    return _lit(light.repeat(3, axis=1), np.tile(colour, width))
 
 
 def _paint(pixels: np.ndarray, coverage: np.ndarray, surface: np.ndarray) -> None:
-    share = coverage[..., None]
-    pixels[:] = (pixels * (FULL - share) + surface * share + FULL // 2) // FULL
+    pixels[:] = (pixels * (FULL - coverage) + surface * coverage + FULL // 2) // FULL
 
 
 def _sentences(things: tuple[Thing, ...], boxes: np.ndarray) -> dict[str, tuple[str, ...]]:
-    """What there is; then, of the two largest boxes, where each is seen from the other; or that there is but one thing."""
+    """What there is; then where each of the two largest is, seen from the other, or that there is only one thing."""
     english, korean = [_english_inventory(things)], [_korean_inventory(things)]
     if len(things) == 1:
         english.append(f"There is only {things[0].english}.")
@@ -330,11 +327,10 @@ def _sentences(things: tuple[Thing, ...], boxes: np.ndarray) -> dict[str, tuple[
     else:
         first, second = np.argsort(-_areas(boxes), kind="stable")[:2]
         for one, other in ((first, second), (second, first)):
-            place = _place(boxes[one], boxes[other])
-            subject = things[one].english.capitalize()
-            english.append(f"{subject} is {ENGLISH_PLACES[place]} {things[other].english}.")
+            place, korean_place = _place(boxes[one], boxes[other]) or (FRONT if one > other else BEHIND)
+            english.append(f"{things[one].english.capitalize()} is {place} {things[other].english}.")
             subject = with_particle(things[one].korean, "이", "가")
-            korean.append(f"{subject} {things[other].korean}의 {KOREAN_PLACES[place]} 있습니다.")
+            korean.append(f"{subject} {things[other].korean}의 {korean_place} 있습니다.")
     return {"en": tuple(english), "ko": tuple(korean)}
 
 
@@ -342,13 +338,17 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def _place(box: np.ndarray, other: np.ndarray) -> tuple[int, int]:
-    """Where a box is, seen from another: (-1, 0) is left, (1, 1) right below; straight, where one way is twice the other."""
+def _place(box: np.ndarray, other: np.ndarray) -> tuple[str, str] | None:
+    """Where a box is, seen from another, in English and Korean; None where their centres nearly fall together.
+
+    Left, right, above and below mean at least twice as far that way as the other.
+    """
     right, down = box[:2] + box[2:] - other[:2] - other[2:]
-    return (
-        int(np.sign(right)) if 2 * abs(right) > abs(down) else 0,
-        int(np.sign(down)) if 2 * abs(down) > abs(right) else 0,
-    )
+    width, height = box[2:] - box[:2] + other[2:] - other[:2]
+    if 4 * abs(right) < width and 4 * abs(down) < height:
+        return None
+    across, along = 2 * abs(right) > abs(down), 2 * abs(down) > abs(right)
+    return PLACES[int(np.sign(right)) * across, int(np.sign(down)) * along]
 
 
 def _english_inventory(things: tuple[Thing, ...]) -> str:

@@ -45,7 +45,7 @@ def split_pool(records: Sequence[Record], notes: Notes, seed: int) -> None:
 def _leave_out_unsplit(records: Sequence[Record], notes: Notes) -> None:
     for record in records:
         if not record.split:
-            notes.once(record.picture, "is in none of the splits train, val and test", "left out")
+            notes.add(record.picture, "is in none of the splits train, val and test", "left out")
 
 
 def _groups(records: Sequence[Record], root: Path, seed: int) -> list[list[Record]]:

@@ -5,10 +5,10 @@ pictures, in train and test folders or not; images and annotations folders. `dif
 object nor background.
 
 Coordinates. The organisers count pixels from 1 and include the last one, so in their files a box covers xmin - 1 to
-xmax. labelImg, from which most other VOC files come, writes edges counted from 0 that it keeps >= 1, and CVAT and
-others write floats counted from 0. Taking 1 away everywhere shifts those boxes. So it is done only where <database>
-says that the file is the organisers' own ("The VOC2007 Database"). In labelImg's files only a left or top edge on the
-border is then wrong, by one pixel. `write` writes edges counted from 0.
+xmax. labelImg, from which most other VOC files come, writes edges counted from 0 and only lifts those below 1 to 1;
+taking 1 away everywhere would shift its boxes. So it is done only where <database> says that a file is the
+organisers' own ("The VOC2007 Database"). In labelImg's files a left or top edge on the border of the picture is then
+wrong by one pixel, the others are right. `write` writes edges counted from 0.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read(files: Files, notes: Notes) -> Contents:
     used = {record.picture for record in records}
     for picture in () if lists else files.pictures:
         if picture not in used:
-            notes.once(picture, "has no annotation that can be used", "left out")
+            notes.add(picture, "has no annotation that can be used", "left out")
     return Contents("detection", records)
 
 
@@ -168,7 +168,7 @@ def _picture(path: Path, stated: str, files: Files) -> Path | None:
 def _size(root: ElementTree.Element) -> Size | None:
     try:
         height, width = (int(float(root.findtext(f"size/{side}", "0"))) for side in ("height", "width"))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return (height, width) if height > 0 and width > 0 else None
 

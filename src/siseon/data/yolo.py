@@ -22,6 +22,9 @@ SPLITS = ("train", "val", "test")
 LISTS = {"classes.txt", "obj.names", "labels.txt", "notes.txt", *(f"{split}.txt" for split in (*SPLITS, "valid"))}
 """Text files that hold no rows."""
 
+NOTHING = ("", "~", "null", "Null", "NULL", "None")
+"""How a data.yaml says that there is no such split."""
+
 
 def recognises(files: Files) -> bool:
     """Whether there is a data.yaml with class names, or text files with rows for pictures."""
@@ -39,6 +42,7 @@ def read(files: Files, notes: Notes) -> Contents:
     for split, pictures in found.items():
         for picture in pictures:
             records.append(_record(picture, split, names, files, notes))
+    _note_lonely(records, files, notes)
     classes = tuple(dict.fromkeys(names.values()))
     if len(classes) < len(names):
         twice = sorted({name for name in classes if list(names.values()).count(name) > 1})
@@ -54,12 +58,12 @@ def _settings_file(files: Files) -> Path | None:
         return files.chosen
     for path in sorted(files.of(".yaml", ".yml"), key=lambda path: (len(path.parts), path.name != "data.yaml")):
         try:
-            settings = yaml.safe_load(text_of(path))
-        except (yaml.YAMLError, DataError):
+            settings = _load(path)
+        except DataError:
             if path.name == "data.yaml":
                 return path
             continue
-        if isinstance(settings, dict) and "names" in settings and {"train", "val", "test", "path"} & settings.keys():
+        if {"train", "val", "test", "path"} & settings.keys():
             return path
     return None
 
@@ -71,8 +75,9 @@ def _row_files(files: Files) -> bool:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        settings = yaml.safe_load(text_of(path))
-    except yaml.YAMLError as error:
+        # The base loader leaves everything text: to the safe loader the class "no" is False and "1e3" a number.
+        settings = yaml.load(text_of(path), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{path} is broken YAML ({' '.join(str(error).split())})", "Mend that line") from error
     if not isinstance(settings, dict) or "names" not in settings:
         raise DataError(f"{path} has no 'names'", "Add the names of the classes: names: [cat, dog]")
@@ -84,9 +89,9 @@ def _names(settings: Mapping[str, Any], path: Path) -> dict[int, str]:
     stated = settings["names"]
     pairs = stated.items() if isinstance(stated, dict) else enumerate(stated) if isinstance(stated, list) else ()
     try:
-        names = {int(number): clean_name(str(name)) for number, name in pairs}
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: the names are not numbered 0, 1, ...", "Write names: [cat, dog]") from error
+        names = {int(number): clean_name(name) for number, name in pairs}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: the names are not texts numbered 0, 1, ...", "Write names: [cat, dog]") from error
     if not names:
         raise DataError(f"{path} names no class", "Write names: [cat, dog]")
     return dict(sorted(names.items()))
@@ -111,7 +116,7 @@ def _listed(settings: Mapping[str, Any], path: Path, files: Files, notes: Notes)
     for key in (*SPLITS, "valid"):
         stated = settings.get(key)
         split = split_of(key)
-        for place in stated if isinstance(stated, list) else [stated] if stated else []:
+        for place in stated if isinstance(stated, list) else [] if stated in (None, *NOTHING) else [stated]:
             found = _place(str(place), path.parent, str(settings.get("path") or ""))
             if found is None:
                 notes.add(path, f"'{key}: {place}' is not there", "left out")
@@ -129,8 +134,15 @@ def _place(place: str, here: Path, root: str) -> Path | None:
     while inside.startswith(("../", "./")):
         inside = inside.split("/", 1)[1]
     name = Path(root).name
-    guesses = [here / root / plain, here / plain, here / inside, here / root / inside, here / name / inside]
-    return next((guess for guess in guesses if guess.exists()), None)
+    guesses = [here / root / inside, here / inside, here / root / plain, here / plain, here / name / inside]
+    return next((guess for guess in guesses if _exists(guess)), None)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or has a zero in it
+        return False
 
 
 def _picture_list(path: Path, files: Files, notes: Notes) -> list[Path]:
@@ -141,7 +153,7 @@ def _picture_list(path: Path, files: Files, notes: Notes) -> list[Path]:
         return []
     listed = [(path.parent / line, line) for line in lines if line]
     # Lists often hold paths of the machine that made them.
-    return [place if place.exists() else files.picture(line, path) or place for place, line in listed]
+    return [place if _exists(place) else files.picture(line, path) or place for place, line in listed]
 
 
 def _walked(files: Files) -> dict[str, list[Path]]:
@@ -189,6 +201,15 @@ def _record(picture: Path, split: str, names: Mapping[int, str], files: Files, n
     return record
 
 
+def _note_lonely(records: Sequence[Record], files: Files, notes: Notes) -> None:
+    """Note text files without a picture, in the folders where others have one."""
+    used = {record.source for record in records}
+    folders = {path.parent for path in used}
+    for path in files.of(".txt"):
+        if path not in used and path.parent in folders and path.name not in LISTS:
+            notes.add(path, "its picture is missing", "left out")
+
+
 def _row(words: list[str], names: Mapping[int, str]) -> tuple[str, list[float], Shape | None]:
     """Class, box as edges, polygon if it is one. Raises ValueError that says what is wrong with the row."""
     try:
@@ -213,7 +234,7 @@ def _row(words: list[str], names: Mapping[int, str]) -> tuple[str, list[float], 
 
 
 def write(path: Path, *, labels: np.ndarray, boxes: np.ndarray, polygons: Sequence[np.ndarray], size: Size) -> None:
-    """Write the rows of one picture: polygons [points, 2] in pixels where there are any, else boxes [objects, 4] xyxy."""
+    """Write the rows of one picture: polygons [points, 2] in pixels where there are any, else boxes [objects, 4]."""
     height, width = size
     rows = []
     for index, label in enumerate(labels):

@@ -71,7 +71,7 @@ def _window_lines(row: Row, window: Window, axis: int, language: Language) -> It
         return
     once = window.extra_padding[axis]
     twice = 2 * window.padding[axis]
-    padding = f"2*{window.padding[axis]}" if twice and not once else str(twice + once)
+    padding = " + ".join([f"2*{window.padding[axis]}"] * bool(twice) + [str(once)] * bool(once)) or "0"
     length = size + twice + once
     exact = Fraction(length - reach, stride) + 1
     numbers = f"({size} + {padding} - {reach})/{stride} + 1 = {_decimal(exact)}"

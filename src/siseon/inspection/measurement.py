@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from siseon.inspection.operations import tensors_in
+from siseon.inspection.table import table
 from siseon.interface import SiseonError, Size
 
 
@@ -43,7 +44,8 @@ def measured_receptive_field(
     """The receptive field of the centre cell of what `layer` makes (a module's name as in the table), or the model.
 
     An output that is no map, as that of a fully connected layer, counts as one cell; of several the last
-    counts. The model is not changed. Agrees with the table where the picture is large enough (clipped is False).
+    counts. The model is not changed. Agrees with the table where the picture is large enough (clipped is False); behind
+    an upsampling, where neighbours differ, the table has the cell that sees most.
     Raises SiseonError for a layer that is not there, that did not run, or that no pixel reaches.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
@@ -52,7 +54,7 @@ def measured_receptive_field(
     if layer is not None and layer not in modules:
         raise SiseonError(f"{type(model).__name__} has no layer {layer!r}", "Take a name from the layer table.")
     picture = torch.ones(1, channels, *size, dtype=torch.float64, requires_grad=True)
-    centre = _centre_of(network, modules[layer or ""], picture)
+    centre = _centre_of(model, network, modules[layer or ""], picture)
     if centre is None:
         raise SiseonError(
             f"The layer {layer!r} of {type(model).__name__} did not run", "Take one from the layer table."
@@ -64,7 +66,7 @@ def measured_receptive_field(
     return _box(reached, size)
 
 
-def _centre_of(network: nn.Module, module: nn.Module, picture: Tensor) -> Tensor | None:
+def _centre_of(model: nn.Module, network: nn.Module, module: nn.Module, picture: Tensor) -> Tensor | None:
     """The sum over channels of the module's centre cell, with its graph; None if the module did not run."""
     caught: list[Tensor] = []
 
@@ -81,6 +83,11 @@ def _centre_of(network: nn.Module, module: nn.Module, picture: Tensor) -> Tensor
             network(picture)
     except _Reached:
         pass
+    except SiseonError:
+        raise
+    except Exception as error:  # the layer table says what does not fit
+        table(model, (picture.shape[2], picture.shape[3]), channels=picture.shape[1])
+        raise SiseonError(f"{type(model).__name__} cannot be measured: {error}", "Take a part of it.") from error
     return caught[0] if caught else None
 
 
@@ -98,7 +105,7 @@ def _box(reached: Tensor, size: Size) -> MeasuredField:
 
 def _linear_copy(model: nn.Module) -> nn.Module:
     """A copy in double precision on the CPU with positive weights whose sums over a unit are about one."""
-    network = copy.deepcopy(model).to("cpu", torch.float64).eval()
+    network = copy.deepcopy(model).to("cpu", torch.float64).eval().requires_grad_(False)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():

@@ -183,8 +183,8 @@ def macs_of(call: Operation) -> int:
 
 _UNCHANGED = {
     *("native_batch_norm", "native_layer_norm", "native_group_norm", "cudnn_batch_norm"),
-    *("_softmax", "_log_softmax", "native_dropout"),
-    *("clone", "_unsafe_view", "_to_copy", "copy_", "fill_", "zero_", "_reshape_alias"),
+    "native_dropout",
+    *("clone", "_unsafe_view", "_to_copy", "copy_", "fill_", "zero_", "_reshape_alias", "as_strided_"),
 }
 """Operators that leave the grid as it is without working element by element; statistics do not count as seeing."""
 
@@ -208,8 +208,8 @@ def field_after(call: Operation, tracked: Sequence[tuple[Tensor, Field | None]])
         return _upsampled(call, field)
     if call.overload.is_view:
         return field if _fits(call.output, field) else None
-    elementwise = torch.Tag.pointwise in call.overload.tags or call.name in _UNCHANGED
-    return field if elementwise else None
+    elementwise = torch.Tag.pointwise in call.overload.tags or call.name.rstrip("_") in _ACTIVATIONS
+    return field if elementwise or call.name in _UNCHANGED else None
 
 
 def slid(field: Field, window: Window, output: Size) -> Field:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from siseon.inspection.formulas import formulas
-from siseon.inspection.rows import Measure, Row, Shape, Totals
+from siseon.inspection.rows import Measure, Row, Shape, Totals, Window
 from siseon.inspection.words import Language, sentence, term
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def cells(number: int, row: Row, running: Totals, language: Language) -> dict[st
     """What stands in each column of a row."""
     window = row.window
     letters = ["", "", "", "", ""] if window is None else [
-        pair(window.kernel), pair(window.stride), pair(window.padding), pair(window.dilation), str(window.groups)
+        pair(window.kernel), pair(window.stride), _padding(window), pair(window.dilation), str(window.groups)
     ]  # fmt: skip
     return dict(zip(_WINDOW, letters, strict=True)) | {
         "#": str(number),
@@ -60,6 +60,11 @@ def cells(number: int, row: Row, running: Totals, language: Language) -> dict[st
         "receptive field": "-" if row.receptive_field is None else pair(row.receptive_field),
         "jump": "-" if row.jump is None else pair(row.jump),
     }
+
+
+def _padding(window: Window) -> str:
+    once = f"+{pair(window.extra_padding)}" if any(window.extra_padding) else ""
+    return pair(window.padding) + once
 
 
 def kind(row: Row, language: Language) -> str:

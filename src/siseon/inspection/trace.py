@@ -48,6 +48,19 @@ _FRESH = ("empty", "zeros", "ones", "full", "rand", "randn", "new_")
 """Operators that take a tensor only for its shape or device."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """An operator that ran: its kind of layer, if it is one, and what it was given."""
+
+    operation: Operation
+    kind: Kind | None
+    window: Window | None
+    macs: int
+    given: list[Tensor]
+    inputs: tuple[Shape, ...]
+    before: Field | None
+
+
 @dataclass
 class _Visit:
     """A module whose forward is running."""
@@ -57,7 +70,7 @@ class _Visit:
     leaf: bool
     input_shapes: tuple[Shape, ...]
     before: Field | None
-    calls: list[tuple[Operation, Kind | None, Window | None, int]] = field(default_factory=list)
+    calls: list[_Call] = field(default_factory=list)
 
 
 class Recorder(TorchDispatchMode):
@@ -110,7 +123,10 @@ class Recorder(TorchDispatchMode):
         """A module's forward is over; a leaf becomes a row."""
         visit = self.visits.pop()
         outputs = tensors_in(made)
-        if visit.leaf and outputs:
+        if visit.leaf and is_network(visit):
+            for call in visit.calls:
+                self._add(visit.name, call)
+        elif visit.leaf and outputs:
             self.rows.append(self._leaf_row(visit, outputs))
 
     def place(self) -> str:
@@ -126,11 +142,10 @@ class Recorder(TorchDispatchMode):
 
     def _leaf_row(self, visit: _Visit, outputs: list[Tensor]) -> Row:
         weights, biases, shares = self._claim(visit.name, list(visit.module.parameters()))
-        windows = [window for _, _, window, _ in visit.calls if window is not None]
-        window = windows[0] if len(windows) == 1 else None
+        windows = [(call.operation, call.window) for call in visit.calls if call.window is not None]
+        window = windows[0][1] if len(windows) == 1 else None
         if window is not None and visit.input_shapes:
-            source = next(call for call, _, found, _ in visit.calls if found is not None)
-            window = window._replace(extra_padding=_extra_padding(visit.input_shapes[0], source))
+            window = window._replace(extra_padding=_extra_padding(visit.input_shapes[0], windows[0][0]))
         values = self._new_values(outputs)
         return Row(
             visit.name or self.model_name,
@@ -143,11 +158,11 @@ class Recorder(TorchDispatchMode):
             weights,
             biases,
             values,
-            sum(macs for *_, macs in visit.calls),
+            sum(call.macs for call in visit.calls),
             self._reach(outputs[0]),
             _reach_of(visit.before),
             shares,
-            in_place=values == 0 and any(call.changes_input for call, *_ in visit.calls),
+            in_place=values == 0 and any(call.operation.changes_input for call in visit.calls),
         )
 
     def _claim(self, name: str, parameters: Sequence[Tensor]) -> tuple[int, int, str]:
@@ -189,22 +204,34 @@ class Recorder(TorchDispatchMode):
         if tracked:
             self._follow(call, tracked)
         self._follow_parameters(call, given)
-        visit = self._inside_leaf()
         kind = kind_of(call, len(tracked))
-        if visit is not None:
-            visit.calls.append((call, kind, window_of(call), macs_of(call)))
-        elif tracked and kind is not None:
-            inputs = tuple(shapes[id(tensor)] for tensor, _ in tracked)
-            self.rows.append(self._call_row(call, kind, inputs, before, given))
+        inputs = tuple(shapes[id(tensor)] for tensor, _ in tracked)
+        self._note(_Call(call, kind, window_of(call), macs_of(call), given, inputs, before))
         return made
+
+    def _note(self, call: _Call) -> None:
+        """Inside a leaf an operator is kept for its row; elsewhere it is a row itself, if it is a layer."""
+        visit = self._inside_leaf()
+        if visit is not None:
+            visit.calls.append(call)
+        else:
+            self._add(next((visit.name for visit in reversed(self.visits) if visit.name), ""), call)
+
+    def _add(self, name: str, call: _Call) -> None:
+        """A row for an operator between layers. Arithmetic on what no layer made (scores, boxes) is no layer."""
+        joins = call.kind in ("activation", "addition", "multiplication", "concatenation")
+        made = any(tensor.untyped_storage()._cdata in self.storages for tensor in call.given)
+        if call.kind is not None and call.inputs and (made or not joins):
+            self.rows.append(self._call_row(name or self.model_name, call.kind, call))
 
     def _follow(self, call: Operation, tracked: Sequence[tuple[Tensor, Field | None]]) -> None:
         after = field_after(call, tracked)
         for tensor in tensors_in(call.outputs):
             self.fields[tensor] = after
-        if call.changes_input and call.output._base is not None:
-            base = call.output._base
-            self.fields[base] = meet([after, self.fields.get(base, after)])
+        base = call.output._base
+        sources = [found for tensor, found in tracked if tensor is not call.output]
+        if call.changes_input and base is not None and sources:
+            self.fields[base] = meet([*sources, *([self.fields[base]] if base in self.fields else [])])
 
     def _follow_parameters(self, call: Operation, given: Sequence[Tensor]) -> None:
         if call.overload.is_view and given and given[0] in self.origins:
@@ -212,29 +239,27 @@ class Recorder(TorchDispatchMode):
         elif call.overload.is_view and given and id(given[0]) in self.parameters:
             self.origins[call.output] = given[0]
 
-    def _call_row(
-        self, call: Operation, kind: Kind, inputs: tuple[Shape, ...], before: Field | None, given: Sequence[Tensor]
-    ) -> Row:
-        name = next((visit.name for visit in reversed(self.visits) if visit.name), self.model_name)
-        parameters = [self.origins.get(tensor, tensor) for tensor in given]
+    def _call_row(self, name: str, kind: Kind, call: _Call) -> Row:
+        parameters = [self.origins.get(tensor, tensor) for tensor in call.given]
         weights, biases, shares = self._claim(name, [tensor for tensor in parameters if id(tensor) in self.parameters])
-        values = self._new_values([call.output])
+        output = call.operation.output
+        values = self._new_values([output])
         return Row(
             name,
             kind,
-            call.name.strip("_"),
-            inputs,
-            _shape(call.output),
-            call.output.shape[0] if call.output.ndim else 1,
-            window_of(call),
+            call.operation.name.strip("_"),
+            call.inputs,
+            _shape(output),
+            output.shape[0] if output.ndim else 1,
+            call.window,
             weights,
             biases,
             values,
-            macs_of(call),
-            self._reach(call.output),
-            _reach_of(before),
+            call.macs,
+            self._reach(output),
+            _reach_of(call.before),
             shares,
-            in_place=call.changes_input and values == 0,
+            in_place=call.operation.changes_input and values == 0,
         )
 
     # ------------------------------------------------------------------------------------------------------ tensors
@@ -289,6 +314,13 @@ def is_leaf(module: nn.Module) -> bool:
     return all(name == "parametrizations" for name, _ in module.named_children())
 
 
+def is_network(visit: _Visit) -> bool:
+    """Whether a childless module is more than a layer: one of the user's that slides or multiplies twice."""
+    bases = [base for base in type(visit.module).__mro__ if base is not nn.Module]
+    own = not any(base.__module__.startswith("torch.nn.") for base in bases)
+    return own and sum(call.window is not None or call.macs > 0 for call in visit.calls) > 1
+
+
 def is_bias(parameter: str) -> bool:
     """Whether a parameter's name is that of a bias (bias, bias_ih_l0, in_proj_bias); a batch norm's shift is one."""
     name = parameter.rsplit(".", 1)[-1]
@@ -305,7 +337,7 @@ def _leaf_kind(visit: _Visit) -> Kind:
     known = next((_KIND_BY_FILE[file] for file in files if file in _KIND_BY_FILE), None)
     if known is not None:
         return known
-    kinds = {kind for _, kind, _, _ in visit.calls if kind is not None}
+    kinds = {call.kind for call in visit.calls if call.kind is not None}
     if len(kinds) > 1:
         kinds -= {"padding"}
     return kinds.pop() if len(kinds) == 1 else "other"

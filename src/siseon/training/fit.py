@@ -189,7 +189,7 @@ def _finite(losses: Mapping[str, Tensor], length: Tensor, batch: Batch, training
     names = ", ".join(batch.names[:8]) + (" ..." if len(batch.names) > 8 else "")
     kept = f"; what was learnt until the last save is in {training.folder}" if training.folder else ""
     raise SiseonError(
-        f"training broke down at step {course.step}, epoch {course.epoch + 1}: {said}; pictures: {names}",
+        f"training broke down in step {course.step + 1} (epoch {course.epoch + 1}): {said}; pictures: {names}",
         f"Take a lower lr than {recipe.learning_rate:g}, or a longer warmup, or look at these pictures{kept}",
     )
 

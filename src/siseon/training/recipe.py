@@ -115,7 +115,7 @@ def _toml_line(name: str, value: object, meaning: str) -> str:
 def _toml(value: object) -> str:
     """A value as TOML. JSON's numbers, texts and booleans are TOML's; tables and None are not."""
     if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(str(key), ensure_ascii=False)} = {_toml(item)}" for key, item in value.items())
+        inner = ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items())
         return f"{{{inner}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"

@@ -1,14 +1,14 @@
 """AlexNet (Krizhevsky, Sutskever, Hinton 2012, "ImageNet Classification with Deep Convolutional Neural Networks").
 
-Idea    The network of 1989 with everything enlarged, on 1.2 million photos and two graphics cards; rectifiers, which do not
-        saturate, make it learn in days, dropout and shifted crops keep it from learning by heart.
+Idea    The network of 1989 with everything enlarged, on 1.2 million photos and two graphics cards; rectifiers, which do
+        not saturate, make it learn in days, dropout and shifted crops keep it from learning by heart.
 Flow    images -> 5 convolutions, halved after the 1st, 2nd and 5th -> 4096 -> 4096 -> logits
 Here    alexnet, the default, is the paper's: convolutions 2, 4 and 5 in two groups (one a card), local response
-        normalisation before the first two poolings; 60,965,224 parameters. Pictures of 227 pixels: with the paper's 224 the
-        first convolution would not divide. alexnet_one_tower is that of "One weird trick" (Krizhevsky 2014,
-        arXiv:1404.5997) as torchvision has it, without groups and normalisation: 61,100,840 parameters.
-        Deviations: He's initialisation (the paper's N(0, 0.01^2) with biases of 1 needs its 90 epochs); pictures of another
-        size are pooled to 6x6 before the fully connected layers, so that they train too; one crop for prediction, not ten.
+        normalisation before the first two poolings; 60,965,224 parameters. Pictures of 227 pixels: with the paper's 224
+        the first convolution would not divide. alexnet_one_tower is that of "One weird trick" (Krizhevsky 2014,
+        arXiv:1404.5997) as torchvision has it, without groups and normalisation: 61,100,840 parameters. Deviations:
+        He's initialisation (the paper's N(0, 0.01^2) with biases of 1 needs its 90 epochs); pictures of another size
+        are pooled to 6x6 before the fully connected layers, so that they train too; one crop for prediction, not ten.
         alexnet_mini has a small first filter and fewer channels, for 32x32 pictures.
 """
 
@@ -54,8 +54,8 @@ def before_pooling(layers: Sequence[nn.Module]) -> tuple[int, ...]:
 class AlexNetBody(Body):
     """Five convolutions in a plain chain; `features` gives 1, 2, 5 and the last pooling (strides 4, 8, 16, 32).
 
-    widths: channels of the convolutions; first: (kernel, stride, padding) of the first; groups: of 2, 4 and 5; norm: with
-    local response normalisation. Another stride of the first convolution changes the others in proportion.
+    widths: channels of the convolutions; first: (kernel, stride, padding) of the first; groups: of 2, 4 and 5; norm:
+    with local response normalisation. Another stride of the first convolution changes the others in proportion.
     """
 
     def __init__(
@@ -148,9 +148,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "alexnet_mini": {
         "classes": 10,
         "widths": (16, 32, 48, 48, 32),
-        "first": (5, 1, 2),
+        "first": (5, 2, 2),
         "hidden": 128,
-        "grid": 3,
+        "grid": 1,
         "resize": 32,
         "crop": 32,
     },

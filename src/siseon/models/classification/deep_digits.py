@@ -1,12 +1,13 @@
 """The deep network for handwritten digits of "Deep Learning from Scratch" (Saito 2016, chapter 8, figure 8-1).
 
-Idea    What VGG did for photos does for digits too: only 3x3 filters, one after the other, twice as many at half the size.
+Idea    What VGG did for photos does for digits too: only 3x3 filters, one after the other, twice as many at half the
+        size.
 Flow    images -> grey -> 16, 16 -> halve -> 32, 32 -> halve -> 64, 64 -> halve -> 50 -> logits
-Here    28x28 pictures; the second convolution of 32 has padding 2, so that 14 becomes 16 and halves twice more: 4x4 maps,
-        123,552 parameters. ReLU everywhere, He's initialisation, dropout of 0.5 after the 50 units.
-        Deviations: values are normalised as MNIST's; the book drops at random also the logits, which only makes the loss
-        noisy; larger pictures are averaged to 4x4 before the 50 units.
-        The book gives 99.38 % on MNIST. Expects bright ink on a dark ground.
+Here    28x28 pictures; the second convolution of 32 has padding 2, so that 14 becomes 16 and halves twice more: 4x4
+        maps, 123,552 parameters. ReLU everywhere, He's initialisation, dropout of 0.5 after the 50 units. Deviations:
+        values are normalised as MNIST's; the book drops at random also the logits, which only makes the loss noisy;
+        larger pictures are averaged to 4x4 before the 50 units. The book gives 99.38 % on MNIST. Expects bright ink on
+        a dark ground.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from siseon.layers import Body
 from siseon.models.classification.classifier import Classifier
 from siseon.models.classification.lenet import check_size
 from siseon.models.classification.mlp import DIGITS_DEVIATION, DIGITS_MEAN, Grey, initialise
-
-LEAST = 4
 
 PADDINGS = ((1, 1), (1, 2), (1, 1))
 """Of the two convolutions of each block."""
@@ -45,18 +44,19 @@ class DeepDigitsBody(Body):
             layers.append(nn.MaxPool2d(2))
         stem = nn.Sequential(OrderedDict[str, nn.Module](grey=Grey(), conv=first))
         super().__init__(stem, layers[1:], ends=(3, 8, 13, 14), channels=(*widths, widths[-1]), strides=(1, 2, 4, 8))
+        self.least = 4
         initialise(self)
 
     def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=LEAST, network="this network for digits")
+        check_size(images, least=self.least, network="this network for digits")
         return super().features(images)
 
 
 class DeepDigits(Classifier):
     """DeepDigitsBody, one hidden layer and the logits.
 
-    classes: a count or the names; widths: channels of each block; hidden: units; frozen: how many stages, with the stem, are
-    not trained; resize and crop: pixels, see Classifier. Pictures have at least 4 x 4 pixels.
+    classes: a count or the names; widths: channels of each block; hidden: units; frozen: how many stages, with the
+    stem, are not trained; resize and crop: pixels, see Classifier. Pictures have at least 4 x 4 pixels.
     """
 
     def __init__(

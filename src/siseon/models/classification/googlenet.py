@@ -1,17 +1,17 @@
 """GoogLeNet (Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich 2015, arXiv:1409.4842).
 
-Idea    Do not choose a filter size: take 1x1, 3x3, 5x5 and pooling side by side and stack their maps; 1x1 convolutions before
-        the larger filters make the maps few, and so the filters cheap. A mean instead of fully connected layers.
+Idea    Do not choose a filter size: take 1x1, 3x3, 5x5 and pooling side by side and stack their maps; 1x1 convolutions
+        before the larger filters make the maps few, and so the filters cheap. A mean instead of fully connected layers.
 Flow    images -> stem (stride 4) -> 2 inception modules -> halve -> 5 -> halve -> 2 -> mean -> logits
         in the loss also: module 4a -> auxiliary logits, module 4d -> auxiliary logits
-Here    googlenet, the default, is table 1: 6,998,552 parameters, 13,378,280 with the two auxiliary classifiers, which only
-        `loss` uses, at 0.3 of the weight (section 5). googlenet_bn is torchvision's, for its published weights: batch
-        normalisation instead of biases and response normalisation (norm=True), and, with published=True, two slips that the
-        weights were trained with: a 3x3 filter where the paper has 5x5, and 2x2 pooling before 5a; pixels from -1 to 1;
-        6,624,904 parameters without auxiliary classifiers, which its weights never had trained.
-        Deviations: He's initialisation; the auxiliary classifiers pool to 4x4 whatever the size (the paper 5x5 with stride
-        3, which at 224 pixels gives 4x4 too). googlenet_mini has an eighth of the channels and a first stride of 1, for
-        32x32 pictures.
+Here    googlenet, the default, is table 1: 6,998,552 parameters, 13,378,280 with the two auxiliary classifiers, which
+        only `loss` uses, at 0.3 of the weight (section 5). googlenet_bn is torchvision's, for its published weights:
+        batch normalisation instead of biases and response normalisation (norm=True), and, with published=True, two
+        slips that the weights were trained with: a 3x3 filter where the paper has 5x5, and 2x2 pooling before 5a;
+        pixels from -1 to 1; 6,624,904 parameters without auxiliary classifiers, which its weights never had trained.
+        Deviations: He's initialisation; the auxiliary classifiers pool to 4x4 whatever the size (the paper 5x5 with
+        stride 3, which at 224 pixels gives 4x4 too). googlenet_mini has an eighth of the channels and a first stride of
+        1, for 32x32 pictures.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ LAYERS = {"3a": 3, "3b": 4, "4a": 6, "4b": 7, "4c": 8, "4d": 9, "4e": 10, "5a": 
 """The numbers of the modules in the body; 1 is the end of the stem; 2, 5 and 11 are poolings."""
 
 
+AUXILIARY = ("4a", "4d")
+"""The modules whose maps the auxiliary classifiers see."""
+
 BRANCHES = ("one", "three", "five", "pooled")
 """The branches of a module, in the order of their channels."""
 
@@ -56,7 +59,11 @@ BRANCHES = ("one", "three", "five", "pooled")
 def convolution(channels: int, width: int, *, kernel: int = 1, stride: int = 1, norm: bool) -> nn.Sequential:
     """A convolution that keeps the size (but for its stride) and a rectifier, with a bias or batch normalisation."""
     if norm:
-        return conv_norm_relu(channels, width, kernel=kernel, stride=stride)
+        block = conv_norm_relu(channels, width, kernel=kernel, stride=stride)
+        statistics = block.get_submodule("norm")
+        assert isinstance(statistics, nn.BatchNorm2d)
+        statistics.eps = 0.001  # of the published weights
+        return block
     return conv_relu(channels, width, kernel=kernel, stride=stride, padding=kernel // 2)
 
 
@@ -103,8 +110,8 @@ class GoogLeNetBody(Body):
 
     def __init__(self, *, width: float = 1.0, stride: int = 2, norm: bool = False, published: bool = False) -> None:
         first, second = round(64 * width), round(192 * width)
-        stem = [convolution(3, first, kernel=7, stride=stride, norm=norm), halve()]
-        end = [convolution(first, first, norm=norm), convolution(first, second, kernel=3, norm=norm)]
+        stem: list[nn.Module] = [convolution(3, first, kernel=7, stride=stride, norm=norm), halve()]
+        end: list[nn.Module] = [convolution(first, first, norm=norm), convolution(first, second, kernel=3, norm=norm)]
         if not norm:
             stem.append(response_norm())
             end.append(response_norm())
@@ -136,7 +143,7 @@ class GoogLeNetBody(Body):
         return [x := layer(x) for layer in self.layers.values()]
 
 
-def auxiliary(channels: int, classes: int, *, width: float, norm: bool) -> nn.Sequential:
+def auxiliary_classifier(channels: int, classes: int, *, width: float, norm: bool) -> nn.Sequential:
     """A small classifier on the maps of a module in the middle (section 5)."""
     narrow, hidden = round(128 * width), round(1024 * width)
     return nn.Sequential(
@@ -153,12 +160,14 @@ def auxiliary(channels: int, classes: int, *, width: float, norm: bool) -> nn.Se
 
 
 class GoogLeNet(Classifier):
-    """GoogLeNetBody, the mean over each map, dropout of 0.4, and one linear layer; in training two auxiliary classifiers.
+    """GoogLeNetBody, the mean over each map, dropout of 0.4, one linear layer; in training two auxiliary classifiers.
 
-    classes: a count or the names; auxiliary: with auxiliary classifiers; frozen: how many stages, with the stem, are not
-    trained; resize and crop: pixels, see Classifier; the others as in GoogLeNetBody. Pictures have at least `body.least`
-    pixels a side: 31, or 15 if published.
+    classes: a count or the names; auxiliary: with auxiliary classifiers; frozen: how many stages, with the stem, are
+    not trained; resize and crop: pixels, see Classifier; the others as in GoogLeNetBody. Pictures have at least
+    `body.least` pixels a side: 31, or 15 if published.
     """
+
+    body: GoogLeNetBody
 
     def __init__(
         self,
@@ -182,3 +191,62 @@ class GoogLeNet(Classifier):
         self.dropout = nn.Dropout(0.4)
         self.classifier = nn.Linear(self.body.channels[-1], len(self.classes))
         self.auxiliary = nn.ModuleDict()
+        if auxiliary:
+            for name in AUXILIARY:
+                channels = sum(round(INCEPTIONS[name][part] * width) for part in (0, 2, 4, 5))
+                self.auxiliary[name] = auxiliary_classifier(channels, len(self.classes), width=width, norm=norm)
+        initialise(self.auxiliary)
+
+    def logits(self, normalised: Tensor) -> Tensor:  # noqa: D102
+        return self._classify(self.body.features(normalised)[-1])
+
+    def loss(self, images: Images | Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """{"class": cross-entropy, "auxiliary": 0.3 of the sum of the auxiliary ones}; targets as in Classifier."""
+        if not self.auxiliary:
+            return super().loss(images, targets)
+        maps = self.body.outputs(Images.of(images).normalised(self.mean, self.deviation))
+        extra = [head(maps[LAYERS[name] - 1]) for name, head in self.auxiliary.items()]
+        return {
+            "class": F.cross_entropy(self._classify(maps[-1]), targets),
+            "auxiliary": 0.3 * sum((F.cross_entropy(logits, targets) for logits in extra), torch.zeros(())),
+        }
+
+    def _classify(self, last: Tensor) -> Tensor:
+        return self.classifier(self.dropout(last.mean((2, 3))))
+
+
+TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (
+    *(
+        (rf"{theirs}\.{part}\.(.+)", rf"{ours}.{part.replace('bn', 'norm')}.\1")
+        for theirs, ours in (
+            ("conv1", "body.stem.0"),
+            ("conv2", "body.layers.1.0"),
+            ("conv3", "body.layers.1.1"),
+            ("aux1\\.conv", "auxiliary.4a.conv"),
+            ("aux2\\.conv", "auxiliary.4d.conv"),
+        )
+        for part in ("conv", "bn")
+    ),
+    *(
+        (
+            rf"inception{name}\.branch{number}\.(\d\.)?{part}\.(.+)",
+            rf"body.layers.{LAYERS[name]}.branches.{branch}.\1{part.replace('bn', 'norm')}.\2",
+        )
+        for name in INCEPTIONS
+        for number, branch in enumerate(BRANCHES, 1)
+        for part in ("conv", "bn")
+    ),
+    (r"aux1\.fc1\.(.+)", r"auxiliary.4a.hidden.\1"),
+    (r"aux1\.fc2\.(.+)", r"auxiliary.4a.classifier.\1"),
+    (r"aux2\.fc1\.(.+)", r"auxiliary.4d.hidden.\1"),
+    (r"aux2\.fc2\.(.+)", r"auxiliary.4d.classifier.\1"),
+    (r"fc\.(.+)", r"classifier.\1"),
+)
+"""(pattern of a whole torchvision name, our name), for googlenet_bn, which is torchvision's googlenet."""
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "googlenet": {},
+    "googlenet_bn": {"norm": True, "published": True, "auxiliary": False},
+    "googlenet_mini": {"classes": 10, "width": 0.125, "stride": 1, "resize": 32, "crop": 32},
+}
+"""Name -> arguments of GoogLeNet."""

@@ -1,17 +1,17 @@
 """LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998, "Gradient-Based Learning Applied to Document Recognition").
 
-Idea    Small filters that are the same everywhere in the picture, halved maps between them: few weights, learnt by gradient
-        from the pixels to the answer.
+Idea    Small filters that are the same everywhere in the picture, halved maps between them: few weights, learnt by
+        gradient from the pixels to the answer.
 Flow    images -> grey -> C1 (6 maps) -> S2 (halved) -> C3 (16) -> S4 (halved) -> C5 (120) -> F6 (84) -> outputs
 Here    original=True, the default, because a name alone means the paper here: scaled tanh after every layer up to F6,
         sub-sampling with a trained coefficient and bias (S2, S4), C3 connected as in table I, and outputs that are
-        distances of F6 to fixed +-1 codes: 60,000 trained parameters, 340,908 connections.
-        original=False is what is usually drawn today and what most notes mean: C3 sees all of S2, plain average pooling,
-        tanh, a last linear layer: 61,706 parameters.
-        Deviations of both: minus the distances are taken as logits, which is equation 9 without its constant for rubbish
-        (the paper gives no value); gradients train it, not Levenberg-Marquardt. The codes of ten classes are 7x12 pictures
-        of the digits, drawn anew in the manner of figure 3; for another number of classes they are random, as section
-        II.B says one could. Larger pictures than 32x32 give larger maps of C5, whose mean F6 sees.
+        distances of F6 to fixed +-1 codes: 60,000 trained parameters, 340,908 connections. original=False is what is
+        usually drawn today and what most notes mean: C3 sees all of S2, plain average pooling, tanh, a last linear
+        layer: 61,706 parameters. Deviations of both: minus the distances are taken as logits, which is equation 9
+        without its constant for rubbish (the paper gives no value); gradients train it, not Levenberg-Marquardt. The
+        codes of ten classes are 7x12 pictures of the digits, drawn anew in the manner of figure 3; for another number
+        of classes they are random, as section II.B says one could. Larger pictures than 32x32 give larger maps of C5,
+        whose mean F6 sees.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from siseon.interface import SiseonError
 from siseon.layers import Body
 from siseon.models.classification.classifier import Classifier
 from siseon.models.classification.mlp import Grey
-
-LEAST = 32
 
 CONNECTIONS = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
@@ -99,6 +97,7 @@ class PartialConvolution(nn.Module):
     def __init__(self, channels: int, connections: Sequence[Sequence[int]], *, kernel: int) -> None:
         super().__init__()
         self.shape = (len(connections), channels, kernel, kernel)
+        self.fans = [len(seen) * kernel * kernel for seen in connections for _ in seen]
         pairs = [(width, channel) for width, seen in enumerate(connections) for channel in seen]
         self.register_buffer("into", torch.tensor([width for width, _ in pairs]), persistent=False)
         self.register_buffer("out_of", torch.tensor([channel for _, channel in pairs]), persistent=False)
@@ -145,17 +144,18 @@ class LeNetBody(Body):
             nn.Sequential(OrderedDict[str, nn.Module](conv=nn.Conv2d(16, 120, 5), squash=squash())),
         ]
         super().__init__(stem, layers, ends=(1, 3, 4), channels=(6, 16, 120), strides=(2, 4, 4))
+        self.least = 32
 
     def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=LEAST, network="LeNet-5")
+        check_size(images, least=self.least, network="LeNet-5")
         return super().features(images)
 
 
 class LeNet(Classifier):
     """LeNetBody, F6 and the outputs.
 
-    classes: a count or the names; original: see the header; frozen: how many stages, with the stem, are not trained; resize
-    and crop: pixels, see Classifier. Pictures have at least 32 x 32 pixels, bright ink on a dark ground.
+    classes: a count or the names; original: see the header; frozen: how many stages, with the stem, are not trained;
+    resize and crop: pixels, see Classifier. Pictures have at least 32 x 32 pixels, bright ink on a dark ground.
     """
 
     def __init__(
@@ -188,13 +188,14 @@ def initialise(network: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan = torch.tensor(module.weight[0].numel())
         elif isinstance(module, PartialConvolution):
-            fan = module.into.bincount()[module.into, None, None] * module.weight[0].numel()
+            fan = torch.tensor(module.fans)[:, None, None]
         elif isinstance(module, Subsample):
             fan = torch.tensor(4)
         else:
             continue
         module.weight.data.uniform_(-2.4, 2.4).div_(fan)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {

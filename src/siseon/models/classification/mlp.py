@@ -3,9 +3,9 @@
 Idea    Every unit sees every pixel and does not know which pixels are neighbours: shuffle the pixels of all pictures in
         the same way and it learns as well; move a picture by a few pixels and it is another picture to it.
 Flow    images -> grey -> 28x28 values -> 300 -> 100 -> logits
-Here    The paper's 28x28-300-100-10 ("LeNet-300-100": 266,610 parameters). Deviations: ReLU and He's initialisation where
-        the paper has a scaled tanh, because they learn faster; softmax on logits instead of squared errors. A picture of
-        another size is averaged (or repeated) to 28x28 first. Expects bright ink on a dark ground.
+Here    The paper's 28x28-300-100-10 ("LeNet-300-100": 266,610 parameters). Deviations: ReLU and He's initialisation
+        where the paper has a scaled tanh, because they learn faster; softmax on logits instead of squared errors. A
+        picture of another size is averaged (or repeated) to 28x28 first. Expects bright ink on a dark ground.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Grey(nn.Module):
 class MLP(Classifier):
     """Linear layers with rectifiers between them.
 
-    classes: a count or the names; hidden: units of each hidden layer; size: pixels of a side of the picture that the first
-    layer sees; resize and crop: pixels, see Classifier.
+    classes: a count or the names; hidden: units of each hidden layer; size: pixels of a side of the picture that the
+    first layer sees; resize and crop: pixels, see Classifier.
     """
 
     def __init__(

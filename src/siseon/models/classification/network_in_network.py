@@ -1,7 +1,8 @@
 """Network in Network (Lin, Chen, Yan 2013, arXiv:1312.4400).
 
 Idea    After each filter a small network of 1x1 convolutions looks at all maps of one place; and the last maps are the
-        classes themselves: the mean of each is its logit, so that no fully connected layer learns the pictures by heart.
+        classes themselves: the mean of each is its logit, so that no fully connected layer learns the pictures by
+        heart.
 Flow    images -> 3 or 4 blocks (convolution, 1x1, 1x1) with pooling between them -> a map a class -> mean -> logits
 Here    network_in_network is figure 2 for 32x32 pictures (CIFAR-10), with the channels and poolings of the authors'
         published configuration, since the paper names none: 966,986 parameters with 10 classes.
@@ -42,9 +43,9 @@ def pool(kind: Pooling, dropout: float) -> nn.Sequential:
 class NetworkInNetworkBody(Body):
     """The blocks but for the maps of the classes; `features` gives the end of each block.
 
-    widths: of each block the channels of its convolutions, in the last without those of the classes; kernels: of the first
-    convolution of each block, padded to keep the size, but for the very first; first: stride and padding of that; poolings:
-    after each block but the last; dropouts: after each pooling.
+    widths: of each block the channels of its convolutions, in the last without those of the classes; kernels: of the
+    first convolution of each block, padded to keep the size, but for the very first; first: stride and padding of that;
+    poolings: after each block but the last; dropouts: after each pooling.
     """
 
     def __init__(

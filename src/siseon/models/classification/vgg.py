@@ -1,13 +1,13 @@
 """VGG (Simonyan, Zisserman 2015, arXiv:1409.1556).
 
-Idea    Only 3x3 filters, in a row: three of them see 7x7 pixels with 27 weights instead of 49 and two rectifiers more. Depth
-        is what counts.
+Idea    Only 3x3 filters, in a row: three of them see 7x7 pixels with 27 weights instead of 49 and two rectifiers more.
+        Depth is what counts.
 Flow    images -> 5 blocks of 3x3 convolutions, each halved at its end -> 4096 -> 4096 -> logits
 Here    Table 1: A (11 layers), B (13), D (16) and E (19); not A-LRN, which gained nothing, nor C with its 1x1 filters.
-        vgg16_bn and the like have batch normalisation after each convolution, which did not exist yet, as torchvision has.
-        Layers are numbered as in torchvision's `features`, so that their published weights fit. Deviations: He's
-        initialisation instead of starting from network A's weights; pictures of another size are pooled to 7x7 before the
-        fully connected layers; colours are divided by their deviation too, as the published weights expect.
+        vgg16_bn and the like have batch normalisation after each convolution, which did not exist yet, as torchvision
+        has. Layers are numbered as in torchvision's `features`, so that their published weights fit. Deviations: He's
+        initialisation instead of starting from network A's weights; pictures of another size are pooled to 7x7 before
+        the fully connected layers; colours are divided by their deviation too, as the published weights expect.
         vgg_mini is A with an eighth of the channels, for 32x32 pictures.
 """
 
@@ -24,12 +24,9 @@ from siseon.models.classification.classifier import Classifier
 from siseon.models.classification.lenet import check_size
 from siseon.models.classification.mlp import initialise
 
-LEAST = 32
-"""Five halvings leave one cell."""
-
 
 def convolutions(*, depths: Sequence[int], widths: Sequence[int], norm: bool) -> list[nn.Module]:
-    """The chain of table 1 up to the last pooling: depths and widths are the convolutions and channels of each block."""
+    """The chain of table 1 up to the last pooling; depths, widths: convolutions and channels of each block."""
     layers: list[nn.Module] = []
     channels = 3
     for depth, width in zip(depths, widths, strict=True):
@@ -60,10 +57,11 @@ class VGGBody(Body):
         super().__init__(
             layers[0], layers[1:], ends=before_pooling(layers)[2:], channels=channels, strides=(4, 8, 16, 32)
         )
+        self.least = 32  # five halvings leave one cell
         initialise(self)
 
     def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=LEAST, network="VGG")
+        check_size(images, least=self.least, network="VGG")
         return super().features(images)
 
 

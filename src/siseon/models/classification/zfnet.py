@@ -1,12 +1,12 @@
 """ZFNet (Zeiler, Fergus 2014, "Visualizing and Understanding Convolutional Networks", arXiv:1311.2901).
 
-Idea    Look at what AlexNet's filters see and mend it: a 7x7 first filter at every second pixel keeps fine patterns that
-        11x11 at every fourth lost, and one card means that every convolution sees all maps.
+Idea    Look at what AlexNet's filters see and mend it: a 7x7 first filter at every second pixel keeps fine patterns
+        that 11x11 at every fourth lost, and one card means that every convolution sees all maps.
 Flow    images -> 5 convolutions, halved after the 1st, 2nd and 5th -> 4096 -> 4096 -> logits
-Here    Figure 3 with its sizes 110, 55, 26, 13, 6: 62,357,608 parameters. Its "contrast normalised across feature maps" is
-        AlexNet's normalisation, after the pooling. Deviations: He's initialisation; the limit on the length of the first
-        filters (section 3) is left out; other picture sizes are pooled to 6x6, as in alexnet.py.
-        zfnet_mini has strides of 1 and fewer channels, for 32x32 pictures.
+Here    Figure 3 with its sizes 110, 55, 26, 13, 6: 62,357,608 parameters. Its "contrast normalised across feature maps"
+        is AlexNet's normalisation, after the pooling. Deviations: He's initialisation; the limit on the length of the
+        first filters (section 3) is left out; other picture sizes are pooled to 6x6, as in alexnet.py. zfnet_mini has
+        strides of 1 and fewer channels, for 32x32 pictures.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def assign(boxes: Tensor, target: Target, *, high: float, low: float, keep_best:
 
 def covered(boxes: Tensor, regions: Tensor) -> Tensor:
     """The part of each box, 0..1, that lies in each region, [boxes, regions]."""
-    both = overlap(boxes, regions)
-    own = area(boxes)[:, None]
-    # overlap = common / (own + other - common), solved for the common area
-    return both / (1 + both) * (own + area(regions)) / own.clamp(min=torch.finfo(own.dtype).tiny)
+    left_top = torch.maximum(boxes[:, None, :2], regions[:, :2])
+    right_bottom = torch.minimum(boxes[:, None, 2:], regions[:, 2:])
+    common = (right_bottom - left_top).clamp(min=0).prod(2)
+    return common / area(boxes)[:, None].clamp(min=torch.finfo(common.dtype).tiny)

@@ -1,0 +1,296 @@
+"""Boxes, masks and labels (Hangul too) onto pictures, sheets of pictures, and the font that all of them use.
+
+Lines and letters grow with the picture. A picture whose longer side is below 400 pixels is enlarged 2 to 4 times first,
+so that its labels can be read; what is returned is then larger than what was given.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from siseon.interface import Detections, Size
+
+FONT: Final = Path(__file__).with_name("fonts") / "NanumSquareR.ttf"
+"""Hangul, Hanja, kana and Latin; what it lacks (é, the minus sign) comes from DejaVu Sans, which matplotlib ships."""
+
+Colour: TypeAlias = tuple[int, int, int]
+"""Red, green, blue, 0..255."""
+
+READABLE: Final = 400
+"""A picture whose longer side has fewer pixels is enlarged."""
+SHEET: Final = 1600
+"""The most pixels that the columns of a contact sheet are wide together."""
+LATIN: Final = 0x24F
+"""The last Latin character, accents and all."""
+PAPER: Final[Colour] = (250, 250, 248)
+PENCIL: Final[Colour] = (40, 40, 44)
+SHADE: Final = (0, 0, 0, 110)
+
+
+class Rectangle(NamedTuple):
+    """Pixels left <= x < right, top <= y < bottom."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def shared(self, other: Rectangle) -> int:
+        """The number of pixels that both have."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(width, 0) * max(height, 0)
+
+
+def draw(picture: np.ndarray, detections: Detections) -> np.ndarray:
+    """The picture [height, width, 3] uint8 with the detections on it: masks, boxes, and class and score in percent."""
+    scores = detections.scores.tolist()
+    captions = [f"{name} {score:.0%}" for name, score in zip(detections.names, scores, strict=True)]
+    return _drawn(picture, detections, captions)
+
+
+def draw_truth(picture: np.ndarray, truth: Detections) -> np.ndarray:
+    """As `draw`, with the class alone: of true objects the score says nothing."""
+    return _drawn(picture, truth, truth.names)
+
+
+def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str] = (), columns: int = 4) -> np.ndarray:
+    """Pictures [height, width, 3] uint8 in rows, each over its caption, scaled to columns of one width, as one picture.
+
+    A caption is broken into up to three lines; missing captions are empty. Raises ValueError where there is no picture.
+    """
+    if not pictures:
+        raise ValueError("a contact sheet needs a picture")
+    columns = max(min(columns, len(pictures)), 1)
+    width = min(max(max(picture.shape[1] for picture in pictures), 240), SHEET // columns)
+    letters = min(max(width // 20, 14), 28)
+    captions = [*captions, *[""] * len(pictures)]
+    tiles = [
+        _tile(picture, _lines(caption, letters, width), (width, letters))
+        for picture, caption in zip(pictures, captions, strict=False)
+    ]
+    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
+    gap = max(width // 30, 8)
+    heights = [max(tile.height for tile in row) for row in rows]
+    sheet = Image.new("RGB", (gap + columns * (width + gap), gap + sum(heights) + gap * len(rows)), PAPER)
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (gap + column * (width + gap), top))
+        top += height + gap
+    return np.array(sheet)
+
+
+def use_hangul_in_plots() -> None:
+    """Let matplotlib write Hangul: its fonts become NanumSquare and, for what that lacks, DejaVu Sans."""
+    import matplotlib
+    from matplotlib.font_manager import fontManager
+
+    if not any(entry.fname == str(FONT) for entry in fontManager.ttflist):
+        fontManager.addfont(str(FONT))
+    matplotlib.rcParams["font.family"] = ["NanumSquare", "DejaVu Sans"]
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The shipped font, `size` pixels high."""
+    return ImageFont.truetype(str(FONT), size)
+
+
+def colour(label: int) -> Colour:
+    """The colour of a class: the same everywhere, and unlike those of its neighbours (hues a golden ratio apart)."""
+    hue = label * 0.618033988749895 % 1
+    saturation, value = ((0.78, 0.95), (0.9, 0.72), (0.5, 1.0))[label // 8 % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def ink(paper: Colour) -> Colour:
+    """Black or white, whichever is read more easily on `paper` (contrast of WCAG 2.2, relative luminance)."""
+    linear = [
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+        for channel in (part / 255 for part in paper)
+    ]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
+
+
+def _drawn(picture: np.ndarray, objects: Detections, captions: Sequence[str]) -> np.ndarray:
+    height, width = picture.shape[:2]
+    times = min(max(-(-READABLE // max(height, width)), 2), 4) if max(height, width) < READABLE else 1
+    canvas = cv2.resize(picture, (width * times, height * times), interpolation=cv2.INTER_CUBIC)
+    colours = [colour(label) for label in objects.labels.tolist()]
+    size = (height * times, width * times)
+    if objects.masks is not None:
+        _draw_masks(canvas, objects.masks.cpu().numpy(), colours)
+    image = Image.fromarray(canvas)
+    pen = ImageDraw.Draw(image, "RGBA")
+    boxes = [_pixels([edge * times for edge in box], size) for box in objects.boxes.tolist()]
+    line = _line(size)
+    # The best come first in the list, and last onto the picture.
+    for box, paint in reversed(list(zip(boxes, colours, strict=True))):
+        left, top, right, bottom = box.left, box.top, box.right - 1, box.bottom - 1
+        # A thin dark rim: the line stays visible on ground of its own colour.
+        for rim in (-1, line):
+            if right - left > 2 * rim and bottom - top > 2 * rim:
+                pen.rectangle((left + rim, top + rim, right - rim, bottom - rim), outline=SHADE)
+        pen.rectangle((left, top, right, bottom), outline=paint, width=line)
+    _draw_labels(pen, boxes, captions, colours, size)
+    return np.array(image)
+
+
+def _line(size: Size) -> int:
+    """The width of a line on a picture of this size: 2 pixels at 640 x 480."""
+    return max(round((size[0] * size[1]) ** 0.5 / 280), 2)
+
+
+def _letters(size: Size) -> int:
+    """The height of letters on a picture of this size: 16 pixels at 640 x 480."""
+    return max(round((size[0] * size[1]) ** 0.5 / 35), 13)
+
+
+def _pixels(box: Sequence[float], size: Size) -> Rectangle:
+    """A box in whole pixels of the picture, at least one of them."""
+    left, top = min(max(round(box[0]), 0), size[1] - 1), min(max(round(box[1]), 0), size[0] - 1)
+    return Rectangle(left, top, max(min(round(box[2]), size[1]), left + 1), max(min(round(box[3]), size[0]), top + 1))
+
+
+def _draw_masks(canvas: np.ndarray, masks: np.ndarray, colours: Sequence[Colour]) -> None:
+    """Blend masks [objects, height, width] into a canvas that is as large or larger, and draw their outlines."""
+    height, width = canvas.shape[:2]
+    for mask, paint in reversed(list(zip(masks, colours, strict=True))):
+        share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        inside = (share >= 0.5).astype(np.uint8)
+        canvas[inside > 0] = canvas[inside > 0] // 2 + np.array(paint, np.uint8) // 2
+        outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, outlines, -1, paint, max(_line((height, width)) // 2, 1), cv2.LINE_AA)
+
+
+def _draw_labels(
+    pen: ImageDraw.ImageDraw, boxes: Sequence[Rectangle], captions: Sequence[str], colours: Sequence[Colour], size: Size
+) -> None:
+    letters = _letters(size)
+    texts = [_shortened(caption, letters, size[1] - letters) for caption in captions]
+    rooms = [(round(_length(text, letters)) + letters // 2, round(letters * 1.25)) for text in texts]
+    places = _label_places(boxes, rooms, size)
+    for place, text, paint in reversed(list(zip(places, texts, colours, strict=True))):
+        pen.rectangle((place.left, place.top, place.right - 1, place.bottom - 1), fill=paint)
+        _write(pen, (place.left + letters // 4, place.top + round(letters * 0.97)), text, letters, ink(paint))
+
+
+def _label_places(boxes: Sequence[Rectangle], rooms: Sequence[tuple[int, int]], size: Size) -> list[Rectangle]:
+    """Where the label of each box lies, given its (width, height): off the others if it can be; the first choose."""
+    taken: list[Rectangle] = []
+    for box, room in zip(boxes, rooms, strict=True):
+        taken.append(min(_places(box, room, size), key=lambda place: sum(map(place.shared, taken))))
+    return taken
+
+
+def _places(box: Rectangle, room: tuple[int, int], size: Size) -> list[Rectangle]:
+    """Where one label may lie, best first: over its box, in it, or under it, and always on the picture."""
+    width, height = room
+    lefts = box.left, box.right - width
+    tops = box.top - height, box.top, box.bottom, box.bottom - height
+    fitting = [top for top in tops if 0 <= top <= size[0] - height] or [0]
+    places = []
+    for top in fitting:
+        for left in lefts:
+            left = min(max(left, 0), max(size[1] - width, 0))
+            places.append(Rectangle(left, top, left + width, top + height))
+    return places
+
+
+def _tile(picture: np.ndarray, lines: Sequence[str], measures: tuple[int, int]) -> Image.Image:
+    """A picture scaled to (width, ...), at most one and a half times as high, over its caption in letters of a size."""
+    width, letters = measures
+    height, old = picture.shape[:2]
+    scale = min(width / old, 1.5 * width / height)
+    size = max(round(old * scale), 1), max(round(height * scale), 1)
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    step = round(letters * 1.35)
+    tile = Image.new("RGB", (width, size[1] + step * len(lines) + letters // 4 * bool(lines)), PAPER)
+    tile.paste(Image.fromarray(scaled), ((width - size[0]) // 2, 0))
+    pen = ImageDraw.Draw(tile)
+    for number, line in enumerate(lines):
+        _write(pen, (0, size[1] + round(letters * 1.25) + step * number), line, letters, PENCIL)
+    return tile
+
+
+def _lines(text: str, letters: int, width: int) -> list[str]:
+    """A caption broken between words into at most three lines that fit."""
+    lines: list[str] = []
+    for word in _clean(text).split():
+        if lines and _length(f"{lines[-1]} {word}", letters) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    if len(lines) > 3:
+        lines = [*lines[:2], " ".join(lines[2:])]
+    return [_shortened(line, letters, width) for line in lines]
+
+
+def _shortened(text: str, letters: int, width: int) -> str:
+    """The text, or its beginning and an ellipsis, that fits a width."""
+    text = _clean(text)
+    if _length(text, letters) <= width:
+        return text
+    while text and _length(text + "…", letters) > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _clean(text: str) -> str:
+    """In one line; and Hangul composed, as macOS's file names have it in parts, of which no font makes syllables."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _write(pen: ImageDraw.ImageDraw, start: tuple[float, float], text: str, letters: int, paint: Colour) -> None:
+    """Write from `start`, the left end of the base line, in letters of a size."""
+    left, base = start
+    for face, part in _parts(text, letters):
+        pen.text((left, base), part, fill=paint, font=face, anchor="ls")
+        left += face.getlength(part)
+
+
+def _length(text: str, letters: int) -> float:
+    return sum(face.getlength(part) for face, part in _parts(text, letters))
+
+
+def _parts(text: str, letters: int) -> list[tuple[ImageFont.FreeTypeFont, str]]:
+    """The text in pieces, each with a font that has its characters; a Latin word is not written in two fonts."""
+    words = [(word, all(ord(character) in _drawable() for character in word)) for word in re.split("( )", text)]
+    ours = [
+        (character, whole or (ord(character) > LATIN and ord(character) in _drawable()))
+        for word, whole in words
+        for character in word
+    ]
+    return [
+        (font(letters) if shipped else _spare_font(letters), "".join(character for character, _ in part))
+        for shipped, part in groupby(ours, lambda one: one[1])
+    ]
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    """The characters of the shipped font."""
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(str(FONT)).get_charmap())
+
+
+@cache
+def _spare_font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)

@@ -1,0 +1,323 @@
+import hashlib
+import math
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+from siseon.data import scenes as drawn
+from siseon.data.scenes import CLASSES, COLOURS, KOREAN, SPLITS, Scenes, Thing, scenes
+from siseon.interface import DataError
+
+RED, GREEN, BLUE, YELLOW, ORANGE = range(5)
+CIRCLE, SQUARE, TRIANGLE, STAR, DIGIT = range(5)
+
+
+@pytest.mark.parametrize(
+    "split, index, options, digest",
+    [
+        ("train", 0, {}, "a5c2d9de9d275870397fa8de7a91e01ba223652c27a270c3998d2bb523f2b203"),
+        ("train", 1999, {}, "1732e3bf248d90c122b3e9988e4976e67ca06a02abb8a79d345326ce3f1a158b"),
+        ("val", 7, {}, "4f440ed3154a7519d7e4b10da7a4b22c54ff548a8c719b3bef2e999518026731"),
+        ("test", 299, {}, "d5b63d9038cf57e13119bf7e3b6435642d11d3d085f9f3b3cd1901c3ba14c21d"),
+        ("test", 0, {"seed": 3, "size": 96}, "63e3a8ae6c2ca1312faa06ea6df723fcf7e434893cdf6efab8e4c65cfe64c84e"),
+        ("test", 1, {"size": 300}, "482cd15d71c722b5d8c2f37f82ea0f62b51689a7d5ce17765eee1800b242023f"),
+    ],
+)
+def test_pixels_and_masks_are_the_same_everywhere(split, index, options, digest):
+    data = Scenes(split, **options)
+    content = data.picture(index).tobytes() + data.semantic(index).tobytes()
+    assert hashlib.sha256(content).hexdigest() == digest
+
+
+def test_scenes_has_three_splits():
+    data = scenes(seed=5)
+    assert (data.name, data.task, data.classes) == ("scenes", "detection", CLASSES)
+    assert {split: len(part) for split, part in data} == {"train": 2000, "val": 200, "test": 300}
+    assert all((part.task, part.classes, part.seed) == ("detection", CLASSES, 5) for _, part in data)
+
+
+def test_every_class_has_a_korean_name():
+    assert list(KOREAN) == list(CLASSES)
+
+
+def test_splits_and_seeds_differ():
+    pictures = {
+        Scenes(split, seed=seed).picture(index).tobytes() for split in SPLITS for seed in (0, 1) for index in range(4)
+    }
+    assert len(pictures) == 24
+
+
+def test_the_order_of_asking_does_not_matter():
+    data = Scenes("val", 40)
+    forwards = [data.picture(index) for index in range(40)]
+    drawn._scene.cache_clear()
+    for index in reversed(range(40)):
+        np.testing.assert_array_equal(data.picture(index), forwards[index])
+
+
+def test_what_is_given_may_be_changed():
+    data = Scenes("val", 1)
+    before = data.picture(0)
+    data.picture(0)[:] = 0
+    data.annotation(0).boxes[:] = 0
+    data.semantic(0)[:] = 9
+    np.testing.assert_array_equal(data.picture(0), before)
+    assert data.annotation(0).boxes.all(axis=0).any()
+
+
+def test_can_be_sent_to_a_worker():
+    data = Scenes("test", 5, seed=2, size=100)
+    assert pickle.loads(pickle.dumps(data)) == data
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_ends(index):
+    data = Scenes("train", 3)
+    with pytest.raises(IndexError):
+        data.picture(index)
+
+
+@pytest.mark.parametrize("size", [0, 63, 301])
+def test_impossible_sizes_are_refused(size):
+    with pytest.raises(DataError, match="64 to 300"):
+        Scenes("train", size=size)
+
+
+@pytest.mark.parametrize("size", [64, 160, 300])
+def test_annotations_agree_with_their_masks(size):
+    data = Scenes("train", 40, size=size)
+    for index in range(len(data)):
+        annotation = data.annotation(index)
+        assert annotation.name == f"scenes/train/{index:06d}"
+        assert annotation.size == (size, size) == data.picture(index).shape[:2]
+        assert 1 <= len(annotation.labels) <= 6
+        assert len(annotation.labels) == len(annotation.boxes) == len(annotation.segments) == len(annotation.crowd)
+        assert annotation.boxes.dtype == np.float32 and annotation.labels.dtype == np.int64
+        semantic = np.zeros((size, size), np.uint8)
+        for label, box, mask in zip(annotation.labels, annotation.boxes, annotation.segments, strict=True):
+            rows, columns = np.nonzero(mask)
+            assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            assert not semantic[mask].any(), "masks overlap"
+            semantic[mask] = label + 1
+        np.testing.assert_array_equal(data.semantic(index), semantic)
+
+
+def test_every_class_and_number_of_objects_occurs():
+    annotations = [Scenes("train").annotation(index) for index in range(120)]
+    labels = np.concatenate([annotation.labels for annotation in annotations])
+    assert np.bincount(labels).min() > 40
+    assert {len(annotation.labels) for annotation in annotations} == {1, 2, 3, 4, 5, 6}
+
+
+def test_objects_have_small_and_large_sides():
+    boxes = np.concatenate([Scenes("train").annotation(index).boxes for index in range(120)])
+    longest = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    assert longest.min() <= 16 and longest.max() >= 80
+
+
+@pytest.mark.parametrize(
+    "kind, area",
+    [
+        ("circle", math.pi),
+        ("square", 2 * 1.25**2),
+        ("triangle", 3 * math.sqrt(3) / 4 * 1.375**2),
+        ("star", 1.12257 * 1.4375**2),
+    ],
+)
+@pytest.mark.parametrize("turn", [0, 14, 50])
+def test_shapes_have_the_area_of_their_formula(kind, area, turn):
+    coverage = drawn._shape(kind, 64, turn)
+    assert coverage.max() == drawn.FULL
+    assert coverage.sum() / drawn.FULL == pytest.approx(area * 32**2, rel=0.02)
+
+
+def naive_corner_distance(kind, turn):
+    """The distance of the farthest covered sample from the centre of the uncut shape, per radius of its circle."""
+    coverage = drawn._shape(kind, 64, turn)
+    centre = np.average(np.stack(np.nonzero(coverage)), axis=1, weights=coverage[coverage > 0])
+    return np.linalg.norm(np.stack(np.nonzero(coverage)).T - centre, axis=1).max() / 32
+
+
+@pytest.mark.parametrize("kind, radius", [("circle", 1), ("square", 1.25), ("triangle", 1.375), ("star", 1.4375)])
+def test_shapes_reach_their_corners(kind, radius):
+    assert naive_corner_distance(kind, 10) == pytest.approx(radius, abs=0.04)
+
+
+def test_turns_are_whole_circles_of_cosines_that_every_machine_rounds_alike():
+    exact = [1024 * math.cos(math.tau * step / 120) for step in range(120)]
+    assert all(abs(abs(value - turn) - 0.5) > 1e-6 for value, turn in zip(exact, drawn.TURNS, strict=True))
+    assert all(abs(value - turn) < 0.5 for value, turn in zip(exact, drawn.TURNS, strict=True))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_digits_are_those_of_their_split(split):
+    originals = drawn.digits.originals(split)[0]
+    coverage = drawn._digit(split, 3, 80)
+    ink = originals[3][np.ix_(originals[3].any(axis=1), originals[3].any(axis=0))]
+    assert coverage.max() == drawn.FULL
+    assert coverage.shape[0] == pytest.approx(10 * ink.shape[0], abs=10)
+
+
+@pytest.mark.parametrize(
+    "covered, allowed",
+    [
+        ([], True),
+        ([0, 0, 0], True),
+        ([1, 1, 1, 1], True),
+        ([1, 1, 1, 1, 1], False),
+        ([2, 0, 1], True),
+        ([2, 2], False),
+    ],
+)
+def test_sixty_percent_stay_visible(covered, allowed):
+    owners = np.array([[0] * 7, [1] * 6 + [0], [1] * 4 + [2] * 3, [2] * 4 + [0] * 3])
+    assert drawn._leaves_visible(np.array(covered, np.int64), owners, [10, 9]) is allowed
+
+
+@pytest.mark.parametrize(
+    "colour, below, visible",
+    [
+        (RED, [(214, 40, 40)] * 8, False),
+        (RED, [(40, 214, 40)] * 8, True),
+        (RED, [(40, 214, 40)] * 7 + [(214, 40, 40)], True),
+        (RED, [(40, 214, 40)] * 6 + [(214, 40, 40)] * 2, False),
+    ],
+)
+def test_things_stand_out_from_what_is_below(colour, below, visible):
+    assert drawn._stands_out(Thing(CIRCLE, colour), np.array(below, np.uint8)) is visible
+
+
+@pytest.mark.parametrize(
+    "word, subject",
+    [
+        ("빨간 원", "빨간 원이"),
+        ("사각형", "사각형이"),
+        ("삼각형", "삼각형이"),
+        ("별", "별이"),
+        ("숫자", "숫자가"),
+        ("두 개", "두 개가"),
+    ],
+)
+def test_particles(word, subject):
+    assert drawn.with_particle(word, "이", "가") == subject
+
+
+@pytest.mark.parametrize(
+    "box, place",
+    [
+        ((0, 50, 10, 60), "to the left of"),
+        ((90, 50, 100, 60), "to the right of"),
+        ((50, 0, 60, 10), "above"),
+        ((50, 90, 60, 100), "below"),
+        ((0, 0, 10, 10), "above and to the left of"),
+        ((90, 0, 100, 10), "above and to the right of"),
+        ((0, 90, 10, 100), "below and to the left of"),
+        ((90, 90, 100, 100), "below and to the right of"),
+        ((0, 69, 10, 79), "to the left of"),
+        ((0, 76, 10, 86), "below and to the left of"),
+    ],
+)
+def test_places_seen_from_the_middle(box, place):
+    assert drawn._place(np.array(box, np.float32), np.array((50, 50, 60, 60), np.float32))[0] == place
+
+
+@pytest.mark.parametrize("box", [(50, 50, 60, 60), (0, 0, 100, 100), (52, 52, 62, 62), (40, 20, 70, 80)])
+def test_things_on_one_place_are_not_beside_each_other(box):
+    assert drawn._place(np.array(box, np.float32), np.array((50, 50, 60, 60), np.float32)) is None
+
+
+@pytest.mark.parametrize(
+    "things, boxes, english, korean",
+    [
+        (
+            [Thing(DIGIT, ORANGE)],
+            [(0, 0, 10, 10)],
+            ("The picture shows one digit.", "There is only an orange digit."),
+            ("그림에 숫자 한 개가 있습니다.", "주황색 숫자 하나만 있습니다."),
+        ),
+        (
+            [Thing(SQUARE, BLUE), Thing(CIRCLE, RED)],
+            [(100, 10, 130, 40), (0, 10, 20, 30)],
+            (
+                "The picture shows one circle and one square.",
+                "A blue square is to the right of a red circle.",
+                "A red circle is to the left of a blue square.",
+            ),
+            (
+                "그림에 원 한 개와 사각형 한 개가 있습니다.",
+                "파란 사각형이 빨간 원의 오른쪽에 있습니다.",
+                "빨간 원이 파란 사각형의 왼쪽에 있습니다.",
+            ),
+        ),
+        (
+            [Thing(STAR, RED), Thing(STAR, BLUE)],
+            [(0, 0, 90, 90), (40, 40, 60, 60)],
+            (
+                "The picture shows two stars.",
+                "A red star is behind a blue star.",
+                "A blue star is in front of a red star.",
+            ),
+            (
+                "그림에 별 두 개가 있습니다.",
+                "빨간 별이 파란 별의 뒤에 있습니다.",
+                "파란 별이 빨간 별의 앞에 있습니다.",
+            ),
+        ),
+        (
+            [Thing(DIGIT, GREEN), Thing(STAR, YELLOW), Thing(DIGIT, RED), Thing(TRIANGLE, BLUE)],
+            [(0, 0, 40, 40), (0, 0, 5, 5), (60, 60, 90, 90), (9, 9, 12, 12)],
+            (
+                "The picture shows one triangle, one star and two digits.",
+                "A green digit is above and to the left of a red digit.",
+                "A red digit is below and to the right of a green digit.",
+            ),
+            (
+                "그림에 삼각형 한 개, 별 한 개, 숫자 두 개가 있습니다.",
+                "초록색 숫자가 빨간 숫자의 왼쪽 위에 있습니다.",
+                "빨간 숫자가 초록색 숫자의 오른쪽 아래에 있습니다.",
+            ),
+        ),
+    ],
+)
+def test_sentences(things, boxes, english, korean):
+    assert drawn._sentences(tuple(things), np.array(boxes, np.float32)) == {"en": english, "ko": korean}
+
+
+def found(annotation, picture, colour_name, class_name):
+    """The box of the one object of this class that has this colour in the picture."""
+    centres = np.array([colour[2] for colour in COLOURS])
+    boxes = []
+    for label, box, mask in zip(annotation.labels, annotation.boxes, annotation.segments, strict=True):
+        nearest = np.abs(centres - np.median(picture[mask], axis=0)).sum(axis=1).argmin()
+        if CLASSES[label] == class_name and COLOURS[nearest][0] == colour_name:
+            boxes.append(box)
+    (box,) = boxes
+    return box
+
+
+def test_sentences_agree_with_the_pictures():
+    numbers = {word: count for count, word in enumerate(drawn.ENGLISH_COUNTS)}
+    data = Scenes("train")
+    for index in range(40):
+        annotation, picture = data.annotation(index), data.picture(index)
+        inventory, *relations = annotation.sentences["en"]
+        told = {
+            name: numbers[count] for count, name in re.findall(r"(\w+) (circle|square|triangle|star|digit)", inventory)
+        }
+        assert told == {CLASSES[label]: count for label, count in enumerate(np.bincount(annotation.labels)) if count}
+        for relation in relations:
+            objects = [found(annotation, picture, *words) for words in re.findall(r"[Aa]n? (\w+) (\w+)", relation)]
+            if len(objects) == 2:
+                (x, y), (other_x, other_y) = ((box[:2] + box[2:]) / 2 for box in objects)
+                holds = {"left": x < other_x, "right": x > other_x, "above": y < other_y, "below": y > other_y}
+                assert all(holds[word] for word in holds if word in relation)
+                assert any(word in relation for word in (*holds, "front", "behind"))
+
+
+def test_languages_say_as_much_in_a_small_vocabulary():
+    sentences = [Scenes("train").annotation(index).sentences for index in range(120)]
+    assert all(len(both["en"]) == len(both["ko"]) for both in sentences)
+    words = {word for both in sentences for line in both["ko"] for word in line.rstrip(".").replace(",", "").split()}
+    assert len(words) < 60

@@ -1,0 +1,254 @@
+import unicodedata
+from itertools import pairwise
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from siseon import drawing
+from siseon.drawing import Rectangle
+from siseon.interface import Detections
+
+GREY = 120
+
+
+def plain(height, width):
+    return np.full((height, width, 3), GREY, np.uint8)
+
+
+def detections(boxes=(), labels=(), scores=None, classes=("고양이", "dog", "crème"), masks=None):
+    return Detections(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(labels, dtype=torch.int64),
+        torch.tensor(scores or [0.9] * len(labels)),
+        classes,
+        masks,
+    )
+
+
+class TestDraw:
+    @pytest.mark.parametrize(
+        "size, drawn",
+        [
+            ((480, 640), (480, 640)),
+            ((400, 10), (400, 10)),
+            ((399, 300), (798, 600)),
+            ((160, 160), (480, 480)),
+            ((100, 90), (400, 360)),
+            ((32, 32), (128, 128)),
+            ((1, 1), (4, 4)),
+        ],
+    )
+    def test_small_pictures_are_enlarged(self, size, drawn):
+        found = detections([(0, 0, size[1], size[0])], [0])
+        assert drawing.draw(plain(*size), found).shape == (*drawn, 3)
+        assert drawing.draw_truth(plain(*size), found).shape == (*drawn, 3)
+
+    def test_nothing_found_changes_nothing(self):
+        np.testing.assert_array_equal(drawing.draw(plain(400, 500), detections()), plain(400, 500))
+
+    def test_what_is_given_stays_as_it_is(self):
+        picture = plain(420, 420)
+        drawing.draw(picture, detections([(50, 50, 200, 200)], [0]))
+        np.testing.assert_array_equal(picture, plain(420, 420))
+
+    def test_lines_lie_on_the_edges_in_the_colour_of_the_class(self):
+        drawn = drawing.draw(plain(480, 640), detections([(100, 200, 301, 400)], [1]))
+        for row, column in [(300, 100), (300, 300), (399, 200), (200, 280)]:
+            assert tuple(drawn[row, column]) == drawing.colour(1)
+        assert (drawn[300, 200] == GREY).all()
+        assert (drawn[300, 400] == GREY).all()
+
+    def test_lines_grow_with_the_picture(self):
+        box = (0.1, 0.2, 0.9, 0.9)
+        shares = []
+        for size in (500, 1000, 2000):
+            drawn = drawing.draw_truth(
+                plain(size, size), detections([[edge * size for edge in box]], [0], classes=("",))
+            )
+            shares.append((drawn[size // 2] == drawing.colour(0)).all(axis=-1).mean())
+        assert max(shares) / min(shares) < 1.2
+
+    def test_the_best_lies_on_top(self):
+        drawn = drawing.draw(plain(400, 400), detections([(50, 50, 300, 300)] * 2, [1, 0]))
+        assert tuple(drawn[200, 50]) == drawing.colour(1)
+
+    def test_truth_has_no_scores(self):
+        objects = detections([(100, 100, 300, 300)], [0])
+        without = drawing.draw_truth(plain(400, 400), objects)
+        assert (without != drawing.draw(plain(400, 400), objects)).any()
+
+    @pytest.mark.parametrize(
+        "box",
+        [
+            (-50, -50, 1000, 1000),
+            (10, 10, 10, 10),
+            (399, 399, 400, 400),
+            (-9, -9, -5, -5),
+            (500, 500, 600, 600),
+            (30, 5, 8, 2),
+        ],
+    )
+    def test_odd_boxes_do_no_harm(self, box):
+        drawing.draw(plain(400, 400), detections([box], [2]))
+
+    @pytest.mark.parametrize("name", ["", "두\n줄", "긴 " * 200, "🐈", "日本語", "\t"])
+    def test_odd_names_do_no_harm(self, name):
+        drawing.draw(plain(40, 30), detections([(0, 0, 10, 10)], [0], classes=(name,)))
+
+    def test_masks_are_blended(self):
+        mask = torch.zeros(1, 400, 400, dtype=torch.bool)
+        mask[:, 100:300, 100:300] = True
+        drawn = drawing.draw(plain(400, 400), detections([(100, 100, 300, 300)], [1], masks=mask))
+        blended = [GREY // 2 + part // 2 for part in drawing.colour(1)]
+        assert drawn[200, 200].tolist() == blended
+        assert (drawn[350, 350] == GREY).all()
+
+    def test_masks_of_enlarged_pictures_fit(self):
+        mask = torch.zeros(1, 100, 100, dtype=torch.bool)
+        mask[:, 50:, 50:] = True
+        drawn = drawing.draw(plain(100, 100), detections([(50, 50, 100, 100)], [1], masks=mask))
+        assert (drawn[300, 190] == GREY).all()
+        assert (drawn[300, 300] != GREY).any()
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        "box, place",
+        [
+            (Rectangle(50, 60, 150, 160), Rectangle(50, 40, 90, 60)),
+            (Rectangle(50, 5, 150, 160), Rectangle(50, 5, 90, 25)),
+            (Rectangle(180, 60, 200, 160), Rectangle(160, 40, 200, 60)),
+            (Rectangle(0, 0, 200, 200), Rectangle(0, 0, 40, 20)),
+        ],
+    )
+    def test_first_choice(self, box, place):
+        assert drawing._label_places([box], [(40, 20)], (200, 200)) == [place]
+
+    def test_labels_of_one_box_lie_apart(self):
+        boxes = [Rectangle(50, 60, 150, 160)] * 4
+        places = drawing._label_places(boxes, [(40, 20)] * 4, (200, 200))
+        assert all(one.shared(other) == 0 for one in places for other in places if one is not other)
+
+    @settings(deadline=None)
+    @given(
+        st.tuples(st.integers(0, 199), st.integers(0, 99)),
+        st.tuples(st.integers(1, 200), st.integers(1, 100)),
+        st.tuples(st.integers(1, 200), st.integers(1, 100)),
+    )
+    def test_a_label_that_fits_is_never_off_the_picture(self, corner, extent, room):
+        left, top = corner
+        box = Rectangle(left, top, min(left + extent[0], 200), min(top + extent[1], 100))
+        for place in drawing._places(box, room, (100, 200)):
+            assert place.left >= 0 and place.top >= 0 and place.right <= 200 and place.bottom <= 100
+            assert (place.right - place.left, place.bottom - place.top) == room
+
+    @pytest.mark.parametrize("width", [20, 60, 200])
+    def test_long_names_are_cut_to_fit(self, width):
+        text = drawing._shortened("아주 긴 이름의 고양이", 16, width)
+        assert drawing._length(text, 16) <= width
+        assert text.endswith("…") or width == 200
+
+    @pytest.mark.parametrize(
+        "one, other, pixels",
+        [
+            (Rectangle(0, 0, 10, 10), Rectangle(5, 8, 20, 20), 10),
+            (Rectangle(0, 0, 10, 10), Rectangle(10, 0, 20, 10), 0),
+            (Rectangle(0, 0, 10, 10), Rectangle(30, 30, 40, 40), 0),
+        ],
+    )
+    def test_shared_pixels(self, one, other, pixels):
+        assert one.shared(other) == other.shared(one) == pixels
+
+
+class TestColours:
+    def test_neighbours_differ(self):
+        colours = [np.array(drawing.colour(label)) for label in range(24)]
+        distances = [np.abs(one - other).sum() for i, one in enumerate(colours) for other in colours[:i]]
+        assert min(distances) > 25
+        assert min(np.abs(one - other).sum() for one, other in pairwise(colours)) > 150
+
+    def test_stay_as_they_are(self):
+        assert [drawing.colour(label) for label in (0, 1, 80)] == [(242, 53, 53), (53, 108, 242), (18, 184, 127)]
+
+    @pytest.mark.parametrize(
+        "paper, expected",
+        [
+            ((255, 255, 255), (0, 0, 0)),
+            ((0, 0, 0), (255, 255, 255)),
+            ((255, 255, 0), (0, 0, 0)),
+            ((0, 0, 255), (255, 255, 255)),
+            ((117, 117, 117), (255, 255, 255)),
+            ((120, 120, 120), (0, 0, 0)),
+        ],
+    )
+    def test_ink_has_the_better_contrast(self, paper, expected):
+        assert drawing.ink(paper) == expected
+
+
+class TestFont:
+    def test_has_all_of_modern_hangul(self):
+        assert {chr(code) for code in range(ord("가"), ord("힣") + 1)} <= {chr(code) for code in drawing._drawable()}
+
+    @pytest.mark.parametrize(
+        "text, families",
+        [
+            ("고양이 99%", ["NanumSquare"]),
+            ("crème", ["DejaVu Sans"]),
+            ("crème 고양이", ["DejaVu Sans", "NanumSquare"]),
+            ("고양이é", ["NanumSquare", "DejaVu Sans"]),
+            ("-1 → −1", ["NanumSquare", "DejaVu Sans"]),
+            ("", []),
+        ],
+    )
+    def test_what_it_lacks_comes_from_dejavu(self, text, families):
+        parts = drawing._parts(text, 16)
+        assert [face.getname()[0] for face, _ in parts] == families
+        assert "".join(part for _, part in parts) == text
+
+    def test_hangul_in_parts_is_composed(self):
+        assert drawing._clean(unicodedata.normalize("NFD", "고양이")) == "고양이"
+
+
+class TestContactSheet:
+    def test_one_picture_keeps_its_size(self):
+        sheet = drawing.contact_sheet([plain(300, 500)], ["tabby 0.91, 고양이 0.03"], columns=1)
+        assert 500 < sheet.shape[1] < 560
+        assert 300 < sheet.shape[0] < 400
+        assert (sheet[100, 250] == GREY).all()
+
+    def test_rows_and_columns(self):
+        sheet = drawing.contact_sheet([plain(100, 200), plain(300, 100), plain(50, 50)], ["하나"], columns=2)
+        assert sheet.shape[1] == 2 * 240 + 3 * 8
+        assert sheet.dtype == np.uint8
+
+    def test_is_never_wider_than_a_screen_allows(self):
+        assert drawing.contact_sheet([plain(500, 3000)] * 4, columns=4).shape[1] < 1.1 * drawing.SHEET
+
+    def test_captions_are_broken_between_words(self):
+        lines = drawing._lines("하나 둘 셋 넷 다섯 여섯 일곱 여덟 아홉 열 열하나 열둘 열셋 열넷", 16, 100)
+        assert len(lines) == 3
+        assert all(drawing._length(line, 16) <= 100 for line in lines)
+        assert lines[0].startswith("하나 둘") and lines[-1].endswith("…")
+
+    def test_of_nothing_is_an_error(self):
+        with pytest.raises(ValueError, match="needs a picture"):
+            drawing.contact_sheet([])
+
+
+def test_plots_write_hangul_without_a_warning(tmp_path):
+    with matplotlib.rc_context():
+        drawing.use_hangul_in_plots()
+        drawing.use_hangul_in_plots()
+        figure = Figure((2, 2))
+        axes = figure.add_subplot()
+        axes.plot([-1, 1], [-1e-3, 1])
+        axes.set_title("정밀도 café −1")
+        for suffix in ("png", "svg"):
+            figure.savefig(tmp_path / f"plot.{suffix}")
+        entries = [entry for entry in matplotlib.font_manager.fontManager.ttflist if entry.name == "NanumSquare"]
+        assert sum(entry.fname == str(drawing.FONT) for entry in entries) == 1

@@ -1,0 +1,132 @@
+import json
+
+import pytest
+import torch
+
+from siseon import zoo
+from siseon.interface import Classification, Detections, RecipeError, Target
+
+SMALL = {name: {} for name in zoo.ZOO if name.endswith("_mini")}
+SMALL |= {
+    "mobilenet_v1": {"width": 0.25},
+    "mobilenet_v2": {"width": 0.35},
+    "resnet50": {"widths": [8, 8, 8, 8]},
+    "faster_rcnn": {
+        "backbone": "resnet_mini",
+        "channels": 8,
+        "hidden": 8,
+        "pyramid": False,
+        "sizing": [96, 160, 32],
+        "counts": [50, 20],
+        "training_counts": [50, 20],
+    },
+}
+"""Models that are small enough to run here."""
+CLASSES = ["고양이", "dog", "새"]
+
+
+def small(name):
+    torch.manual_seed(0)
+    return zoo.create(name, classes=CLASSES, **SMALL[name])
+
+
+def batch_and_targets(task):
+    images = torch.rand(2, 3, 96, 96)
+    if task == "classification":
+        return images, torch.tensor([0, 2])
+    boxes = torch.tensor([[10.0, 10, 50, 60], [40, 40, 90, 80]])
+    return images, [Target(boxes, torch.tensor([0, 2]), torch.zeros(2, dtype=torch.bool))] * 2
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_model_states_what_it_is(name):
+    model = small(name)
+    assert (model.task, model.classes) == (zoo.ZOO[name].task, tuple(CLASSES))
+    assert model.mean.shape == model.deviation.shape == (3,)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_losses_are_finite_and_reach_every_parameter(name):
+    model = small(name).train()
+    losses = model.loss(*batch_and_targets(model.task))
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert [key for key, part in model.named_parameters() if part.grad is None] == []
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_predictions_carry_the_names_of_the_classes(name):
+    model = small(name).train()
+    kind = Classification if model.task == "classification" else Detections
+    found = model.predict([torch.rand(3, 40, 70), torch.rand(3, 90, 60)], batch=2)
+    assert [(type(each), each.classes) for each in found] == [(kind, tuple(CLASSES))] * 2
+    assert all(part.training for part in model.modules())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_picture_gives_the_same_alone_and_in_a_batch(name):
+    model = small(name).eval()
+    pictures = torch.rand(2, 3, 96, 96)
+    alone, together = model.predict(pictures, batch=1), model.predict(pictures, batch=2)
+    for one, two in zip(alone, together, strict=True):
+        torch.testing.assert_close(one.scores, two.scores, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_model_can_be_built_again_from_its_spec(name):
+    model = small(name)
+    spec = json.loads(json.dumps(model.spec, ensure_ascii=False))
+    again = zoo.create(spec["name"], **spec["arguments"])
+    again.load_state_dict(model.state_dict())
+    picture = torch.rand(3, 96, 96)
+    (first,), (second,) = model.predict(picture), again.predict(picture)
+    assert torch.equal(first.scores, second.scores)
+    assert second.classes == tuple(CLASSES)
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_every_model_can_be_built_with_another_number_of_classes(name):
+    with torch.device("meta"):
+        assert zoo.create(name, classes=7).classes == tuple("0123456")
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_the_spec_can_be_written_as_json(name):
+    with torch.device("meta"):
+        model = zoo.create(name, classes=("하나", "둘"))
+    assert json.loads(json.dumps(model.spec)) == {"name": name, "arguments": {"classes": ["하나", "둘"]}}
+
+
+def test_names_are_listed_by_task():
+    both = zoo.names("classification") + zoo.names("detection")
+    assert sorted(both) == sorted(zoo.names()) == sorted(zoo.ZOO)
+    assert "faster_rcnn_mini" in zoo.names("detection")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("resnet5", "resnet50"), ("fasterrcnn_mini", "faster_rcnn_mini"), ("mobilenetv2", "mobilenet_v2")],
+)
+def test_a_wrong_name_is_met_with_the_nearest(wrong, meant):
+    with pytest.raises(RecipeError, match=f'no model "{wrong}".*Did you mean "{meant}"'):
+        zoo.create(wrong)
+
+
+def test_a_name_like_no_other_is_met_with_the_list():
+    with pytest.raises(RecipeError, match="There are resnet18, "):
+        zoo.create("아무거나")
+
+
+def test_a_wrong_argument_is_met_with_those_that_exist():
+    with pytest.raises(RecipeError, match=r'resnet18 has no argument "clases"\. It takes classes, '):
+        zoo.create("resnet18", clases=3)
+
+
+def test_an_argument_that_no_file_can_hold_is_refused():
+    with pytest.raises(RecipeError, match="cannot be written"):
+        zoo.create("resnet18", classes={"a", "b"})
+
+
+def test_arguments_have_their_defaults():
+    arguments = zoo.arguments("faster_rcnn_mini")
+    assert (arguments["backbone"], arguments["pyramid"], arguments["freeze_norm"]) == ("resnet_mini", True, False)
