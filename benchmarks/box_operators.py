@@ -17,8 +17,8 @@ from torch import Tensor
 from siseon.boxes import anchors, geometry, matching, nms, roi
 
 PICTURE = (800, 1088)
-RUNS = 9
-PATIENCE = 3.0
+RUNS = 60
+PATIENCE = 2.0
 """Seconds for one way, the first run apart."""
 
 

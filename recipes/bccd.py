@@ -1,4 +1,4 @@
-"""Blood cells under the microscope (BCCD, 3 classes): Faster R-CNN on MobileNetV2 with a pyramid, from ImageNet weights.
+"""Blood cells under the microscope (BCCD, 3 classes): Faster R-CNN on MobileNetV2 with a pyramid, from ImageNet.
 
     python recipes/bccd.py BCCD_FOLDER MOBILENET_WEIGHTS [--minutes 18]
 
@@ -8,10 +8,8 @@ RESULT
 import argparse
 from pathlib import Path
 
-
 from siseon import build, evaluate, fit, open_data
 from siseon.evaluation import validate
-
 
 OPTIONS = {
     "backbone": "mobilenet_v2",

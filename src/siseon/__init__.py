@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from siseon import weights as weights
     from siseon.data.open_data import open_data as open_data
     from siseon.evaluation import evaluate as evaluate
     from siseon.interface import Classification as Classification
@@ -48,10 +49,12 @@ _HOME = {
 }
 """Public name -> the module that has it."""
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted((*_HOME, "weights"))
 
 
 def __getattr__(name: str) -> object:
+    if name == "weights":  # siseon.weights.from_torchvision
+        return import_module("siseon.weights")
     if name not in _HOME:
         raise AttributeError(f"module 'siseon' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)

@@ -101,6 +101,7 @@ def test_problems_of_the_data_are_in_the_log(tmp_path):
         ([0.1, 0.2, 0.15, 0.3, 0.2], 2, 5, 0.3),
         ([0.5, 0.4, 0.3, 0.2, 0.1], 0, 5, 0.5),
         ([math.nan, 0.4, math.nan, math.nan, 1], 2, 4, 0.4),
+        ([0, 0, 0, 0.1, 0], 2, 5, 0.1),
     ],
 )
 @pytest.mark.parametrize("kept", [True, False])
@@ -137,6 +138,14 @@ def test_minutes_end_a_run():
 def test_the_learning_rate_follows_the_schedule():
     run = fit(small(), noise(), **{**FAST, "epochs": 3}, schedule="step")
     assert [row["lr"] for row in run.history] == pytest.approx([0.05, 0.005, 0.0005])
+
+
+@pytest.mark.parametrize(
+    ("warmup", "rates"), [(0, [1, 1, 1]), (6, [4 / 6, 1, 1]), (0.5, [2 / 3, 1, 1]), (24, [1 / 6, 2 / 6, 3 / 6])]
+)
+def test_the_learning_rate_rises_first(warmup, rates):
+    run = fit(small(), noise(), **{**FAST, "epochs": 3, "warmup": warmup}, schedule="constant")
+    assert [row["lr"] for row in run.history] == pytest.approx([0.05 * rate for rate in rates])
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another():
@@ -192,10 +201,14 @@ def test_model_and_data_that_do_not_belong_together(change, fault, words):
         fit(model, noise(), **FAST)
 
 
-def test_a_model_that_numbers_its_classes_takes_any():
+def test_a_model_that_numbers_its_classes_takes_the_names_of_the_data(tmp_path):
     model = small()
     model.classes = ("0", "1", "2")
-    fit(model, noise(), **{**FAST, "epochs": 1})
+    fit(model, noise(), out=tmp_path, **{**FAST, "epochs": 1})
+    metadata = tensorfile.read(tmp_path / "best.safetensors")[1]
+    assert model.classes == CLASSES
+    assert json.loads(metadata["classes"]) == list(CLASSES)
+    assert json.loads(metadata["spec"])["arguments"]["classes"] == list(CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -234,8 +247,11 @@ def test_a_run_is_not_overwritten(tmp_path):
 
 def test_a_finished_run_is_finished(tmp_path):
     run = fit(small(), noise(), out=tmp_path, **{**FAST, "epochs": 2}, patience=0)
+    text = (tmp_path / "metrics.csv").read_bytes()
+    (tmp_path / "metrics.csv").unlink()  # as if killed between the last save and this file
     again = resume(tmp_path, load=small, data=noise(), progress=Silent())
     assert (again.history, again.best, again.metric) == (run.history, run.best, run.metric)
+    assert (tmp_path / "metrics.csv").read_bytes() == text
     assert torch.equal(again.model.head.weight, run.model.head.weight)
 
 

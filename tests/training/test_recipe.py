@@ -3,7 +3,7 @@
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siseon.interface import RecipeError
@@ -67,6 +67,7 @@ nested = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     data=texts,
     rate=st.none() | st.floats(1e-30, 1e30),
@@ -80,6 +81,7 @@ def test_toml_and_back(tmp_path_factory, data, rate, scale, clip):
     assert Recipe.from_toml(path) == recipe
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(texts, nested, max_size=2))
 def test_any_options_to_toml_and_back(options):
     recipe = Recipe(options=options)

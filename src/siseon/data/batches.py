@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,8 +133,9 @@ class Batches:
 
     frame: the network's `Sizing`, or a classifier's `Crop`. augment: None only scales. Batches differ in length by one
     at most, so that none is very short; a detector's are all upright or all across, which saves padding, where the
-    data set has `sizes`. on_problem is told of each picture that cannot be read; it is left out of its batch, and a batch left without
-    pictures is left out. The `with` raises SiseonError when a worker dies, which may be noticed at any moment.
+    data set has `sizes`. on_problem is told of each picture that cannot be read; it is left out of its batch, and a
+    batch left without pictures is left out. The `with` raises SiseonError when a worker dies, which may be noticed at
+    any moment.
     """
 
     def __init__(
@@ -160,7 +162,7 @@ class Batches:
             Reader(dataset, frame, augment or Augment.none(), seed, masks),  # type: ignore[arg-type]
             sampler=self._plan,
             batch_size=None,
-            num_workers=min(workers, os.cpu_count() or 1),
+            num_workers=min(workers, _cores()),
             collate_fn=_as_it_is,
             worker_init_fn=_start_worker,
             persistent_workers=workers > 0,
@@ -245,6 +247,11 @@ def _target(annotation: Annotation, masks: bool) -> Target:
         torch.from_numpy(annotation.crowd),
         torch.from_numpy(drawn) if masks and len(drawn) == len(annotation.boxes) else None,
     )
+
+
+def _cores() -> int:
+    """The cores that this process may use; more workers than that only get in each other's way."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _as_it_is(stack: Any) -> Any:  # noqa: ANN401

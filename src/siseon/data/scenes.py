@@ -1,6 +1,6 @@
 """Drawn scenes: shapes and real handwritten digits on photographs, with boxes, masks and sentences; offline.
 
-A scene is a crop of a photograph with 1..6 circles, squares, triangles, stars and digits on it: of 12..100 pixels in a
+A scene is a crop of a photograph with 1..6 circles, squares, triangles, stars and digits on it: of 16..100 pixels in a
 scene of 160, of eight colours, none twice in a scene, and each at least 60 % visible. All is computed in integers from
 (seed, split, index), so that every machine sees the same pixels.
 
@@ -57,9 +57,9 @@ PHOTOGRAPHS: Final = {
     "gravel": ((0, 0, 512, 512), (138, 126, 110), True),
 }
 
-DIAMETERS: Final = (12, 14, 16, 18, 20, 23, 26, 30, 34, 38, 44, 50, 57, 65, 74)
+DIAMETERS: Final = (16, 18, 20, 23, 26, 30, 34, 38, 44, 50, 57, 65, 74)
 """Of circles, in a scene of 160 pixels; even on a logarithmic scale. Other shapes are enlarged to look as large."""
-SMALLEST_DIGIT: Final = 4
+SMALLEST_DIGIT: Final = 2
 """The place in DIAMETERS from which a digit can be told from another."""
 SAMPLES: Final = 4
 """Across a pixel: a pixel has a coverage of 0..16 by a shape."""
@@ -72,6 +72,10 @@ TURNS: Final = tuple(round(1024 * cos(pi * step / 60)) for step in range(120))
 # Shapes as half-planes at equal angles: how many, how far from the centre in 1/1024 of the radius, in how many of them
 # a point must be (of a pentagram's 5, in 4), and the radius in 1/16 of the circle's.
 HALF_PLANES: Final = {"square": (4, 724, 4, 20), "triangle": (3, 512, 3, 22), "star": (5, 316, 4, 23)}
+UPRIGHT: Final = {"square": 0, "triangle": 30, "star": 90}
+"""The place in TURNS of the first plane of a shape that stands upright."""
+LEAN: Final = 3
+"""How far shapes lean from there at most, either way, in steps of 6 degrees."""
 
 PLACES: Final = {
     (-1, 0): ("to the left of", "왼쪽에"),
@@ -249,7 +253,8 @@ def _coverage(thing: Thing, random: np.random.Generator, split: Split, size: int
     diameter = DIAMETERS[place] * size // 160
     if kind == "digit":
         return _digit(split, int(random.integers(len(digits.originals(split)[1]))), diameter)
-    return _shape(kind, diameter, 0 if kind == "circle" else 2 * int(random.integers(len(TURNS) // 2)))
+    lean = 2 * int(random.integers(-LEAN, LEAN + 1))
+    return _shape(kind, diameter, 0 if kind == "circle" else (UPRIGHT[kind] + lean) % len(TURNS))
 
 
 @cache

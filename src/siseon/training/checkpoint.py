@@ -57,6 +57,7 @@ def finish(folder: Path) -> dict[str, Any]:
     """
     manifest = _manifest(folder)
     for name, digest in manifest["files"].items():
+        (folder / f"{name}.new.part").unlink(missing_ok=True)
         if tensorfile.file_digest(folder / name) == digest:
             (folder / f"{name}.new").unlink(missing_ok=True)
         elif tensorfile.file_digest(folder / f"{name}.new") == digest:

@@ -65,7 +65,8 @@ class Course:
     def close_epoch(self, row: Row, score: float, recipe: Recipe) -> bool:
         """An epoch is over; whether it is the best so far. A score that is not a number is the worst."""
         score = -math.inf if math.isnan(score) else score
-        improved = score > self.best or not self.best_epoch
+        # as long as nothing is found at all, a later epoch is the better one
+        improved = score > self.best or score == self.best == 0 or not self.best_epoch
         self.history.append(row)
         self.epoch += 1
         if improved:
@@ -86,10 +87,7 @@ class Course:
 
 
 class Training:
-    """A model, its optimizer, the running mean of its weights, its course, and the folder where they are kept.
-
-    Saves at once what it starts with, so that a run can be taken up after a kill at any moment.
-    """
+    """A model, its optimizer, the running mean of its weights, its course, and the folder where they are kept."""
 
     def __init__(self, model: nn.Module, recipe: Recipe, folder: Path | None) -> None:
         self.device = preparation.device_of(recipe)
@@ -111,8 +109,10 @@ class Training:
     def set_rate(self, steps: int) -> float:
         """Set the learning rate of the coming step, and give the share of the run that it ends."""
         share = self.course.share(self.recipe, steps)
-        warmup = self.recipe.warmup if self.recipe.warmup < 1 else min(self.recipe.warmup / steps, 1.0)
-        self.course.rate = self.recipe.learning_rate * factor(self.recipe.schedule, share, warmup=warmup)
+        recipe, warmup = self.recipe, self.recipe.warmup
+        height = factor(recipe.schedule, share, warmup=warmup if warmup < 1 else 0)
+        rise = (self.course.step + 1) / warmup if warmup >= 1 else 1.0
+        self.course.rate = recipe.learning_rate * min(height, rise)
         for group in self.optimizer.param_groups:
             group["lr"] = self.course.rate
         return share

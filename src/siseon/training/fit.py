@@ -73,7 +73,7 @@ def fit(
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(facts, data)
     training = Training(model, recipe, None if out is None else _new_folder(Path(out), recipe))
-    training.save()
+    training.save()  # so that a kill before the first step, too, leaves a run to go on with
     return _train(training, data, evaluate, progress or fitting(), augment)
 
 
@@ -130,7 +130,7 @@ def _train(
                 course.seconds += time.monotonic() - before
                 improved = course.close_epoch({**row, **figures}, score, recipe)
                 training.save(improved=improved)
-                notes.epochs(course.history, last=course.finished)
+                notes.epochs(course.history)
                 line = records.line(course.history[-1], recipe.epochs)
                 notes.note(line)
                 progress.epoch(line)
@@ -138,6 +138,7 @@ def _train(
             training.save()
             assert training.folder and signals.number  # without a folder no signal is caught
             raise Interrupted(training.folder, number=signals.number, step=course.step) from None
+        notes.epochs(course.history, last=True)
     history = course.history
     metric = records.main_metric(history[-1])
     best = history[course.best_epoch - 1][metric]
@@ -251,7 +252,7 @@ def _new_folder(folder: Path, recipe: Recipe) -> Path:
 
 
 def _check(model: preparation.Model, data: Data) -> None:
-    """Whether model and data belong together."""
+    """Whether model and data belong together. A model that only numbers its classes takes the names of the data."""
     if "train" not in data.splits:
         raise DataError(f"{data.name} has no training pictures", "Call one of its splits train")
     if model.task != data.task:
@@ -259,7 +260,11 @@ def _check(model: preparation.Model, data: Data) -> None:
             f"the model is for {model.task}, the data for {data.task}", "Take another model, or other data"
         )
     numbered = tuple(map(str, range(len(data.classes))))
-    if model.classes not in (data.classes, numbered):
+    if model.classes == numbered:
+        model.classes = data.classes
+        arguments = {**model.spec["arguments"], "classes": list(data.classes)}
+        model.spec = {**model.spec, "arguments": arguments}
+    if model.classes != data.classes:
         raise RecipeError(
             f"the model knows {_some(model.classes)}, the data {_some(data.classes)}",
             "Build the model with classes=data.classes",

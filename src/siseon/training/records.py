@@ -56,14 +56,14 @@ class Records:
         self.note(line)
 
     def epochs(self, rows: Sequence[Row], *, last: bool = False) -> None:
-        """Write metrics.csv anew, and losses.png unless it was drawn a moment ago and another epoch comes."""
+        """Write metrics.csv anew, and losses.png unless it was drawn a moment ago. last: no epoch comes any more."""
         if not self._folder or not rows:
             return
         tensorfile.write_whole(self._folder / "metrics.csv", [table(rows).encode()])
         if last or time.monotonic() - self._plotted > LEAST_SECONDS_BETWEEN_PLOTS:
             tensorfile.write_whole(self._folder / "losses.png", [plot(rows)])
             self._plotted = time.monotonic()
-        if self._events:
+        if self._events and not last:
             for name, value in rows[-1].items():
                 if name not in COUNTS:
                     self._events.add_scalar(name, value, int(rows[-1]["step"]))

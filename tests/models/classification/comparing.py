@@ -53,7 +53,7 @@ def parameters(module):
 
 
 def outputs(model, side):
-    """[(module, shape of its output without the batch)] of the modules without parts, in the order they run, on meta."""
+    """[(module, shape of its output without the batch)] of the modules without parts, as they run, on meta."""
     seen = []
     handles = [
         module.register_forward_hook(lambda module, _, output: seen.append((module, tuple(output.shape[1:]))))

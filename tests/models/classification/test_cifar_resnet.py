@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from comparing import filled, norm, on_meta, parameters, picture, stages, weight_and_bias
+from comparing import filled, norm, on_meta, parameters, stages, weight_and_bias
 from torch import nn
 
 from siseon.interface import RecipeError
@@ -45,7 +45,7 @@ def test_layers_and_shortcuts(name, shortcuts):
     assert sum(isinstance(layer, Residual) for layer in model.modules()) == shortcuts
 
 
-@pytest.mark.parametrize("depth", [2, 3, 21, 50])
+@pytest.mark.parametrize("depth", [2, 3, 21, 51])
 def test_other_depths_are_refused(depth):
     with pytest.raises(RecipeError, match="6n \\+ 2"):
         CifarResNet(depth=depth)
@@ -80,10 +80,11 @@ def names(depth):
 @pytest.mark.parametrize("depth", [8, 20])
 def test_published_names_go_where_they_belong(depth):
     model = filled(CifarResNet(depth=depth), names(depth))
-    rules = [(old, new) for old, new in TORCHVISION_NAMES]
     own = model.state_dict()
     theirs = {
-        name.removeprefix("module."): own[next(re.sub(old, new, name) for old, new in rules if re.fullmatch(old, name))]
+        name.removeprefix("module."): own[
+            next(re.sub(old, new, name) for old, new in TORCHVISION_NAMES if re.fullmatch(old, name))
+        ]
         for name in names(depth)
     }
 
@@ -93,7 +94,7 @@ def test_published_names_go_where_they_belong(depth):
         )
         return (x - mean) / (variance + 1e-5).sqrt() * weight + bias
 
-    x = picture(32)
+    x = torch.randn(1, 3, 32, 32)
     out = F.relu(normalised(F.conv2d(x, theirs["conv1.weight"], padding=1), "bn1"))
     for stage in (1, 2, 3):
         for number in range((depth - 2) // 6):

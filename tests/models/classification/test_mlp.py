@@ -4,7 +4,7 @@ import pytest
 import torch
 from comparing import parameters
 
-from siseon.models.classification.mlp import MLP, VARIANTS
+from siseon.models.classification.mlp import MLP, VARIANTS, to_grid
 
 
 @pytest.mark.parametrize(("name", "count"), [("mlp", 784 * 300 + 300 + 300 * 100 + 100 + 1010), ("mlp_mini", 68_010)])
@@ -39,6 +39,7 @@ def test_shuffled_pixels_are_as_good_as_any():
     torch.testing.assert_close(shuffled(mixed), model(pictures))
 
 
+@torch.inference_mode()
 def test_is_two_matrix_products_and_rectifiers():
     model = MLP(classes=("가", "나"), hidden=(5,), size=2).eval()
     picture = torch.rand(1, 3, 2, 2)
@@ -48,3 +49,15 @@ def test_is_two_matrix_products_and_rectifiers():
     logits = last.weight @ torch.tensor(hidden) + last.bias
     torch.testing.assert_close(model(picture)[0], logits)
     assert model.classes == ("가", "나")
+
+
+@pytest.mark.parametrize(
+    ("maps", "side", "wanted"),
+    [
+        ([[1.0, 2], [3, 4]], 2, [[1.0, 2], [3, 4]]),
+        ([[1.0, 2], [3, 4]], 1, [[2.5]]),
+        ([[5.0]], 2, [[5.0, 5], [5, 5]]),
+    ],
+)
+def test_maps_are_brought_to_a_grid(maps, side, wanted):
+    assert to_grid(torch.tensor(maps)[None, None], side)[0, 0].tolist() == wanted

@@ -122,13 +122,6 @@ def test_boxes_are_in_the_pixels_of_the_picture(trained, factor):
     assert_finds_both(found, torch.tensor(BOXES) * factor)
 
 
-def test_a_wide_picture_keeps_its_proportions(trained):
-    wide = torch.full((3, 160, 250), 0.5)
-    wide[:, :, 90:] = picture()
-    (found,) = trained.predict([wide])
-    assert_finds_both(found, torch.tensor(BOXES) + torch.tensor([90.0, 0, 90, 0]))
-
-
 def test_pictures_of_different_sizes_share_a_batch(trained):
     pictures = [picture(), torch.full((3, 80, 200), 0.5), picture()]
     first, _, third = trained.predict(pictures, batch=3)

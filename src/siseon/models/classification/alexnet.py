@@ -5,11 +5,12 @@ Idea    The network of 1989 with everything enlarged, on 1.2 million photos and 
 Flow    images -> 5 convolutions, halved after the 1st, 2nd and 5th -> 4096 -> 4096 -> logits
 Here    alexnet, the default, is the paper's: convolutions 2, 4 and 5 in two groups (one a card), local response
         normalisation before the first two poolings; 60,965,224 parameters. Pictures of 227 pixels: with the paper's 224
-        the first convolution would not divide. alexnet_one_tower is that of "One weird trick" (Krizhevsky 2014,
-        arXiv:1404.5997) as torchvision has it, without groups and normalisation: 61,100,840 parameters. Deviations:
-        He's initialisation (the paper's N(0, 0.01^2) with biases of 1 needs its 90 epochs); pictures of another size
-        are pooled to 6x6 before the fully connected layers, so that they train too; one crop for prediction, not ten.
-        alexnet_mini has a small first filter and fewer channels, for 32x32 pictures.
+        the first convolution would not divide.
+        alexnet_one_tower is that of "One weird trick" (Krizhevsky 2014, arXiv:1404.5997) as torchvision has it, without
+        groups and normalisation, for its published weights: 61,100,840 parameters.
+        Deviations: He's initialisation (the paper's N(0, 0.01^2) with biases of 1 needs its 90 epochs); pictures of
+        another size are pooled to 6x6 before the fully connected layers, so that they train too; one crop for
+        prediction, not ten. alexnet_mini has a small first filter and fewer channels, for 32x32 pictures.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from siseon.layers import Body
 from siseon.models.classification.classifier import Classifier
 from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise
+from siseon.models.classification.mlp import initialise, to_grid
 
 
 def response_norm() -> nn.LocalResponseNorm:
@@ -116,13 +117,13 @@ class AlexNet(Classifier):
         super().__init__(classes=classes, resize=resize, crop=crop)
         self.body = AlexNetBody(widths=widths, first=first, groups=groups, norm=norm)
         self.body.freeze(frozen)
-        self.pool = nn.AdaptiveAvgPool2d(grid)
+        self.grid = grid
         self.classifier = fully_connected(
             self.body.channels[-1] * grid * grid, hidden, len(self.classes), dropout=dropout
         )
 
     def logits(self, normalised: Tensor) -> Tensor:  # noqa: D102
-        return self.classifier(self.pool(self.body.features(normalised)[-1]).flatten(1))
+        return self.classifier(to_grid(self.body.features(normalised)[-1], self.grid).flatten(1))
 
 
 TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (

@@ -1,15 +1,14 @@
 """ResNets for CIFAR-10 and their plain twins (He, Zhang, Ren, Sun 2016, arXiv:1512.03385, section 4.2).
 
-Idea    Small networks of any depth for small pictures, in which one can see what depth does: plain-56 learns worse than
+Idea    Small networks of any depth, 6n + 2 layers, in which one can see what depth does: plain-56 learns worse than
         plain-20, resnet-56 better than resnet-20, and nothing but the shortcuts differs.
-Flow    images -> 3x3 (16) -> 3 stages of n blocks (16, 32, 64 channels; 32, 16, 8 pixels) -> mean -> logits; 6n + 2
-        layers
+Flow    images -> 3x3 (16) -> 3 stages of n blocks (16, 32, 64 channels; 32, 16, 8 pixels) -> mean -> logits
 Here    20, 32, 44, 56 and 110 layers: 0.27, 0.46, 0.66, 0.85 and 1.7 million parameters, the same with shortcuts=False.
         Shortcuts are option A, without parameters: every second pixel, and zeros for the new channels, half before and
-        half after the old, as the widely used weights of Y. Idelbayev (github.com/akamaster/pytorch_resnet_cifar10)
-        were trained; the paper does not say where. They load by their names: build("resnet20",
-        weights="resnet20-12fca82f.th"). No other deviation. cifar_resnet_mini and cifar_plain_mini have 8 layers of
-        half the channels.
+        half after the old ones; the paper does not say where, and so were the widely used weights of Y. Idelbayev
+        trained (github.com/akamaster/pytorch_resnet_cifar10), which load by their names: build("resnet20",
+        weights="resnet20-12fca82f.th"). No other deviation.
+        cifar_resnet_mini and cifar_plain_mini have 8 layers of half the channels.
 """
 
 from __future__ import annotations

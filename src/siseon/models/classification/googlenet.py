@@ -5,10 +5,11 @@ Idea    Do not choose a filter size: take 1x1, 3x3, 5x5 and pooling side by side
 Flow    images -> stem (stride 4) -> 2 inception modules -> halve -> 5 -> halve -> 2 -> mean -> logits
         in the loss also: module 4a -> auxiliary logits, module 4d -> auxiliary logits
 Here    googlenet, the default, is table 1: 6,998,552 parameters, 13,378,280 with the two auxiliary classifiers, which
-        only `loss` uses, at 0.3 of the weight (section 5). googlenet_bn is torchvision's, for its published weights:
-        batch normalisation instead of biases and response normalisation (norm=True), and, with published=True, two
-        slips that the weights were trained with: a 3x3 filter where the paper has 5x5, and 2x2 pooling before 5a;
-        pixels from -1 to 1; 6,624,904 parameters without auxiliary classifiers, which its weights never had trained.
+        only `loss` uses, at 0.3 of the weight (section 5).
+        googlenet_bn is torchvision's, for its published weights: batch normalisation instead of biases and response
+        normalisation (norm=True) and, with published=True, two slips that the weights were trained with: a 3x3 filter
+        where the paper has 5x5, and 2x2 pooling before 5a; pixels from -1 to 1; 6,624,904 parameters. Without auxiliary
+        classifiers by default, since those in the published file were never trained.
         Deviations: He's initialisation; the auxiliary classifiers pool to 4x4 whatever the size (the paper 5x5 with
         stride 3, which at 224 pixels gives 4x4 too). googlenet_mini has an eighth of the channels and a first stride of
         1, for 32x32 pictures.

@@ -3,15 +3,16 @@
 Idea    Small filters that are the same everywhere in the picture, halved maps between them: few weights, learnt by
         gradient from the pixels to the answer.
 Flow    images -> grey -> C1 (6 maps) -> S2 (halved) -> C3 (16) -> S4 (halved) -> C5 (120) -> F6 (84) -> outputs
-Here    original=True, the default, because a name alone means the paper here: scaled tanh after every layer up to F6,
-        sub-sampling with a trained coefficient and bias (S2, S4), C3 connected as in table I, and outputs that are
-        distances of F6 to fixed +-1 codes: 60,000 trained parameters, 340,908 connections. original=False is what is
-        usually drawn today and what most notes mean: C3 sees all of S2, plain average pooling, tanh, a last linear
-        layer: 61,706 parameters. Deviations of both: minus the distances are taken as logits, which is equation 9
-        without its constant for rubbish (the paper gives no value); gradients train it, not Levenberg-Marquardt. The
-        codes of ten classes are 7x12 pictures of the digits, drawn anew in the manner of figure 3; for another number
-        of classes they are random, as section II.B says one could. Larger pictures than 32x32 give larger maps of C5,
-        whose mean F6 sees.
+Here    original=True, the default, because a name alone means the paper's network here: scaled tanh after every layer
+        up to F6, sub-sampling with a trained coefficient and bias (S2, S4), C3 connected as in table I, and outputs
+        that are distances of F6 to fixed +-1 codes: 60,000 trained parameters, 340,908 connections.
+        original=False is what is usually drawn today and what most notes mean: C3 sees all of S2, plain average
+        pooling, tanh, a last linear layer: 61,706 parameters.
+        Deviations: minus the distances are taken as logits, which is equation 9 without its constant for rubbish (the
+        paper gives no value); gradients train it, not Levenberg-Marquardt. The codes of ten classes are 7x12 pictures
+        of the digits, drawn anew in the manner of figure 3; for another number of classes they are random, as section
+        II.B says one could. Larger pictures than 32x32 give larger maps of C5, whose mean F6 sees. Expects bright ink
+        on a dark ground.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from siseon.interface import SiseonError
 from siseon.layers import Body
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.mlp import Grey
+from siseon.models.classification.mlp import Grey, to_grid
 
 CONNECTIONS = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
@@ -179,7 +180,7 @@ class LeNet(Classifier):
             initialise(self)
 
     def logits(self, normalised: Tensor) -> Tensor:  # noqa: D102
-        return self.classifier(self.body.features(normalised)[-1].mean((2, 3)))
+        return self.classifier(to_grid(self.body.features(normalised)[-1], 1).flatten(1))
 
 
 def initialise(network: nn.Module) -> None:

@@ -3,9 +3,9 @@
 Idea    Every unit sees every pixel and does not know which pixels are neighbours: shuffle the pixels of all pictures in
         the same way and it learns as well; move a picture by a few pixels and it is another picture to it.
 Flow    images -> grey -> 28x28 values -> 300 -> 100 -> logits
-Here    The paper's 28x28-300-100-10 ("LeNet-300-100": 266,610 parameters). Deviations: ReLU and He's initialisation
-        where the paper has a scaled tanh, because they learn faster; softmax on logits instead of squared errors. A
-        picture of another size is averaged (or repeated) to 28x28 first. Expects bright ink on a dark ground.
+Here    The paper's 28x28-300-100-10 ("LeNet-300-100": 266,610 parameters). Expects bright ink on a dark ground.
+        Deviations: ReLU and He's initialisation where the paper has a scaled tanh, because they learn faster; softmax
+        on logits instead of squared errors. A picture of another size is averaged (or repeated) to 28x28 first.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ class Grey(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         return images.mean(1, keepdim=True)
+
+
+def to_grid(maps: Tensor, side: int) -> Tensor:
+    """Maps [batch, channels, height, width] of side x side cells as they are, others averaged (or repeated) to that."""
+    return maps if maps.shape[-2:] == (side, side) else F.adaptive_avg_pool2d(maps, side)
 
 
 class MLP(Classifier):
@@ -59,7 +64,7 @@ class MLP(Classifier):
         initialise(self.classifier)
 
     def logits(self, normalised: Tensor) -> Tensor:  # noqa: D102
-        return self.classifier(F.adaptive_avg_pool2d(self.grey(normalised), self.size).flatten(1))
+        return self.classifier(to_grid(self.grey(normalised), self.size).flatten(1))
 
 
 def initialise(network: nn.Module) -> None:

@@ -6,10 +6,9 @@ Idea    After each filter a small network of 1x1 convolutions looks at all maps 
 Flow    images -> 3 or 4 blocks (convolution, 1x1, 1x1) with pooling between them -> a map a class -> mean -> logits
 Here    network_in_network is figure 2 for 32x32 pictures (CIFAR-10), with the channels and poolings of the authors'
         published configuration, since the paper names none: 966,986 parameters with 10 classes.
-        network_in_network_imagenet is the authors' network for ImageNet, which the paper does not describe: 7,595,176
-        parameters. Deviations: no rectifier on the maps of the classes (equation 2 has one), where a class whose map is
-        negative everywhere would never learn again; He's initialisation.
-        network_in_network_mini is the first with fewer channels.
+        network_in_network_imagenet is the authors' network for ImageNet, which the paper does not describe: 7,595,176.
+        Deviations: no rectifier on the maps of the classes (equation 2 has one), where a class whose map is negative
+        everywhere would never learn again; He's initialisation. network_in_network_mini is the first, thin.
 """
 
 from __future__ import annotations

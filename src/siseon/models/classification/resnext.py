@@ -5,10 +5,9 @@ Idea    Split the bottleneck into `cardinality` equal paths and add up what they
 Flow    images -> stem (7x7, stride 2; max pooling, stride 2) -> 4 stages of blocks -> mean -> logits
 Here    Table 1: resnext50_32x4d (25,028,904 parameters), with its 101-layer form and torchvision's 32x8d and 64x4d;
         section 5.3: resnext29_8x64d and 16x64d for CIFAR's pictures, three stages after a 3x3 convolution. "32x4d"
-        is 32 paths of 4 channels each in the first stage, twice as many in every next one. Only the block differs from
-        resnet.py. The paths of a block share no statistics that the paper's do not: batch normalisation after each
-        convolution. No deviation. resnext_mini has 4 paths, one block a stage, and a first stride of 2, for 32x32
-        pictures.
+        is 32 paths of 4 channels each in the first stage, twice as wide in every next one. Only the block differs from
+        resnet.py. No deviation: this paper, too, halves in the 3x3 convolution. resnext_mini has 4 paths, one block a
+        stage, and a first stride of 2, for 32x32 pictures.
 """
 
 from __future__ import annotations

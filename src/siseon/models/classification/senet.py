@@ -61,8 +61,8 @@ class SENet(Classifier):
     """A ResNetBody, or with paths a ResNeXtBody, with squeeze-and-excitation; the mean over each map; one linear layer.
 
     classes: a count or the names; kind, depths, widths and kernel: as in resnet.ResNetBody; cardinality and path: as in
-    resnext.ResNeXtBody, cardinality 1 being a ResNet; stride: of a ResNeXt's stem; reduction: r; frozen: how many
-    stages, with the stem, are not trained; resize and crop: pixels, see Classifier.
+    resnext.ResNeXtBody, cardinality 1 being a ResNet (the blocks of others are always bottlenecks); reduction: r;
+    frozen: how many stages, with the stem, are not trained; resize and crop: pixels, see Classifier.
     """
 
     def __init__(

@@ -5,10 +5,10 @@ Idea    Only 3x3 filters, in a row: three of them see 7x7 pixels with 27 weights
 Flow    images -> 5 blocks of 3x3 convolutions, each halved at its end -> 4096 -> 4096 -> logits
 Here    Table 1: A (11 layers), B (13), D (16) and E (19); not A-LRN, which gained nothing, nor C with its 1x1 filters.
         vgg16_bn and the like have batch normalisation after each convolution, which did not exist yet, as torchvision
-        has. Layers are numbered as in torchvision's `features`, so that their published weights fit. Deviations: He's
-        initialisation instead of starting from network A's weights; pictures of another size are pooled to 7x7 before
-        the fully connected layers; colours are divided by their deviation too, as the published weights expect.
-        vgg_mini is A with an eighth of the channels, for 32x32 pictures.
+        has. Layers are numbered as in torchvision's `features`, so that its published weights fit.
+        Deviations: He's initialisation instead of starting from network A's weights; pictures of another size are
+        pooled to 7x7 before the fully connected layers; colours are divided by their deviation too, as the published
+        weights expect. vgg_mini is A with an eighth of the channels, for 32x32 pictures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from siseon.layers import Body
 from siseon.models.classification.alexnet import before_pooling, fully_connected
 from siseon.models.classification.classifier import Classifier
 from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise
+from siseon.models.classification.mlp import initialise, to_grid
 
 
 def convolutions(*, depths: Sequence[int], widths: Sequence[int], norm: bool) -> list[nn.Module]:
@@ -90,13 +90,13 @@ class VGG(Classifier):
         super().__init__(classes=classes, resize=resize, crop=crop)
         self.body = VGGBody(depths=depths, widths=widths, norm=norm)
         self.body.freeze(frozen)
-        self.pool = nn.AdaptiveAvgPool2d(grid)
+        self.grid = grid
         self.classifier = fully_connected(
             self.body.channels[-1] * grid * grid, hidden, len(self.classes), dropout=dropout
         )
 
     def logits(self, normalised: Tensor) -> Tensor:  # noqa: D102
-        return self.classifier(self.pool(self.body.features(normalised)[-1]).flatten(1))
+        return self.classifier(to_grid(self.body.features(normalised)[-1], self.grid).flatten(1))
 
 
 TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (

@@ -3,7 +3,7 @@
 Idea    Not deeper but wider: a residual network of few layers with k times the channels learns as well as one of a
         thousand layers, and in less time, for wide layers keep a processor busy and deep ones make it wait.
 Flow    images -> 3x3 (16) -> 3 stages of n blocks (16k, 32k, 64k channels; 32, 16, 8 pixels) -> mean -> logits;
-        6n + 4 layers. Ilsvrc: ResNet-50 or -101 with twice the channels inside its bottlenecks
+        6n + 4 convolutions. For ImageNet: ResNet-50 or -101 with twice the channels inside its bottlenecks
 Here    WRN-d-k of table 1 for pictures of CIFAR's size, e.g. wrn28_10 (36.5 million parameters, table 4), any depth
         and width by keyword: blocks B(3, 3) that normalise and rectify before each convolution, dropout between them
         if asked for (section 2.4). WRN-50-2-bottleneck of table 8 (68.9 million) is wide_resnet50_2, with
@@ -83,7 +83,7 @@ class PreActivated(nn.Module):
 class WideResNetBody(Body):
     """The first convolution and three stages; `features` gives the end of each (strides 1, 2, 4), the last rectified.
 
-    depth: layers with weights, 6n + 4, of which the classifier is one and the projections are three; widening: k;
+    depth: convolutions, 6n + 4, of which the three projections count as such; widening: k;
     base: channels of the first convolution, and of the first stage at k = 1; dropout: share that each block drops.
     Raises RecipeError for another depth.
     """

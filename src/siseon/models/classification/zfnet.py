@@ -4,9 +4,10 @@ Idea    Look at what AlexNet's filters see and mend it: a 7x7 first filter at ev
         that 11x11 at every fourth lost, and one card means that every convolution sees all maps.
 Flow    images -> 5 convolutions, halved after the 1st, 2nd and 5th -> 4096 -> 4096 -> logits
 Here    Figure 3 with its sizes 110, 55, 26, 13, 6: 62,357,608 parameters. Its "contrast normalised across feature maps"
-        is AlexNet's normalisation, after the pooling. Deviations: He's initialisation; the limit on the length of the
-        first filters (section 3) is left out; other picture sizes are pooled to 6x6, as in alexnet.py. zfnet_mini has
-        strides of 1 and fewer channels, for 32x32 pictures.
+        is AlexNet's normalisation, after the pooling.
+        Deviations: He's initialisation; the limit on the length of the first filters (section 3) is left out; other
+        picture sizes are pooled to 6x6, as in alexnet.py. zfnet_mini has strides of 1 and fewer channels, for 32x32
+        pictures.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from siseon.layers import Body
 from siseon.models.classification.alexnet import fully_connected, response_norm
 from siseon.models.classification.classifier import Classifier
 from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise
+from siseon.models.classification.mlp import initialise, to_grid
 
 
 class ZFNetBody(Body):
@@ -79,13 +80,13 @@ class ZFNet(Classifier):
         super().__init__(classes=classes, resize=resize, crop=crop)
         self.body = ZFNetBody(widths=widths, stride=stride)
         self.body.freeze(frozen)
-        self.pool = nn.AdaptiveAvgPool2d(grid)
+        self.grid = grid
         self.classifier = fully_connected(
             self.body.channels[-1] * grid * grid, hidden, len(self.classes), dropout=dropout
         )
 
     def logits(self, normalised: Tensor) -> Tensor:  # noqa: D102
-        return self.classifier(self.pool(self.body.features(normalised)[-1]).flatten(1))
+        return self.classifier(to_grid(self.body.features(normalised)[-1], self.grid).flatten(1))
 
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {

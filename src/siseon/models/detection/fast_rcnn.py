@@ -31,7 +31,7 @@ WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 class BoxHead(nn.Module):
     """Two hidden layers of `hidden` on the 7x7 features of each proposal, then class logits and offsets.
 
-    classes: without the background; samples: proposals learnt per picture, at most a quarter of them objects;
+    classes: without the background; canonical_size: pixels of the box that is pooled at stride 16; samples: proposals learnt per picture, at most a quarter of them objects;
     threshold: the overlap above which the lesser of two detections of a class goes; limit: detections kept per
     picture.
     """
@@ -43,6 +43,7 @@ class BoxHead(nn.Module):
         classes: int,
         hidden: int = 1024,
         pooled: int = 7,
+        canonical_size: float = 224,
         samples: int = 512,
         threshold: float = 0.5,
         limit: int = 100,
@@ -57,13 +58,21 @@ class BoxHead(nn.Module):
         self.class_logits = nn.Linear(hidden, classes + 1)
         self.offsets = nn.Linear(hidden, 4 * (classes + 1))
         self.pooled = pooled
+        self.canonical_size = canonical_size
         self.samples = samples
         self.threshold = threshold
         self.limit = limit
 
     def pool(self, features: Sequence[Tensor], boxes: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
         """The features [all boxes, channels, pooled, pooled] of the boxes of each picture."""
-        return pooled_from_pyramid(list(features), list(boxes), tuple(strides), output=self.pooled, samples=2)
+        return pooled_from_pyramid(
+            list(features),
+            list(boxes),
+            tuple(strides),
+            output=self.pooled,
+            samples=2,
+            canonical_size=self.canonical_size,
+        )
 
     def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits [boxes, classes + 1] and offsets [boxes, 4 (classes + 1)] of pooled regions, in float32."""

@@ -132,6 +132,7 @@ def faster_rcnn(
     first_level: int = 0,
     channels: int = 256,
     hidden: int = 1024,
+    canonical_size: float = 224,
     anchor_sizes: Sequence[Sequence[float]] | None = None,
     ratios: Sequence[float] = (0.5, 1.0, 2.0),
     counts: tuple[int, int] = (1000, 1000),
@@ -146,7 +147,8 @@ def faster_rcnn(
     classes: a count or the names, without the background; backbone_options: more arguments of the body, such as
     {"padding": "tensorflow"}; frozen: how many stages, with the stem, are not trained; freeze_norm: keep the batch
     norm of the backbone as loaded; first_level: the stage at which the pyramid starts (0 is stride 4); channels: of
-    the pyramid; hidden: of the head; anchor_sizes: for each level, pixels of the square anchor; ratios: height /
+    the pyramid; hidden: of the head; canonical_size: pixels of the box whose
+    features come from stride 16; anchor_sizes: for each level, pixels of the square anchor; ratios: height /
     width; counts, training_counts: proposals before and after NMS; anchor_samples, box_samples: learnt per picture;
     limit: detections per picture; sizing: (shorter side, longer side, multiple) in pixels.
     """
@@ -161,7 +163,14 @@ def faster_rcnn(
     return FasterRCNN(
         maps,
         RegionProposals(maps.channels[0], anchor_sizes=anchor_sizes, ratios=ratios, samples=anchor_samples),
-        BoxHead(maps.channels[0], classes=names, hidden=hidden, samples=box_samples, limit=limit),
+        BoxHead(
+            maps.channels[0],
+            classes=names,
+            hidden=hidden,
+            canonical_size=canonical_size,
+            samples=box_samples,
+            limit=limit,
+        ),
         classes=classes,
         sizing=Sizing(*sizing),
         counts=(counts[0], counts[1]),
