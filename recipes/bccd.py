@@ -36,7 +36,7 @@ def main() -> None:
     model = build("faster_rcnn", weights=given.weights, classes=data.classes, **OPTIONS)
     run = fit(
         model, data, out=given.out, evaluate=validate, seed=given.seed, minutes=given.minutes, epochs=100,
-        imgsz=360, batch=8, workers=0, optimizer="adamw", lr=4e-4, precision="bf16", ema=0.998,
+        imgsz=480, batch=8, workers=0, optimizer="adamw", lr=4e-4, precision="bf16", ema=0.998,
     )  # fmt: skip
     print(evaluate(run.model, data, out=given.out / "test").table())
 

@@ -35,7 +35,7 @@ def main() -> None:
     data = open_data(given.data)
     model = build("faster_rcnn", weights=given.weights, classes=data.classes, **OPTIONS)
     run = fit(
-        model, data, out=given.out, evaluate=validate, seed=given.seed, minutes=given.minutes, epochs=100, imgsz=288,
+        model, data, out=given.out, evaluate=validate, seed=given.seed, minutes=given.minutes, epochs=100, imgsz=512,
         batch=8, workers=0, optimizer="adamw", lr=4e-4, precision="bf16", ema=0.998,
         flip=0, rotate=15, scale=(0.7, 1.4),  # a mirrored card is no card
     )  # fmt: skip

@@ -90,6 +90,7 @@ def load(path: str | Path) -> nn.Module:
     spec = json.loads(metadata["spec"])
     model = zoo.create(spec["name"], **spec["arguments"])
     model.load_state_dict(tensors)
+    tensorfile.restore_sizes(model, metadata)
     return model.eval()
 
 

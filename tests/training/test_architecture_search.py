@@ -131,13 +131,13 @@ def nasnet_of(genotype):
 
 def test_a_seed_gives_the_same_search_twice():
     def once():
-        found = search(noise(), build=nasnet_of, candidates=4, seed=7, space=Space(steps=2, population=2), **FAST)
+        found = search(noise(), build=nasnet_of, candidates=3, seed=7, space=Space(steps=1, population=2), **FAST)
         return [(each.genotype, each.score, each.parameters, each.parent) for each in found.history], found
 
     first, found = once()
     assert first == once()[0]
     assert found.best.score == max(score for _, score, _, _ in first)
-    assert [parent is None for _, _, _, parent in first] == [True, True, False, False]
+    assert [parent is None for _, _, _, parent in first] == [True, True, False]
     assert (found.method, found.seed) == ("evolution", 7)
 
 

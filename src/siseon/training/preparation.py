@@ -145,9 +145,8 @@ def keep_memory() -> None:
 
 
 def _resize(model: Model, pixels: int) -> None:
-    """Another picture size, with the other measures in proportion."""
+    """Another picture size: a detector's longer side, or a classifier's crop with the scaling in proportion."""
     if model.task == "detection":
-        sizing = model.sizing
-        model.sizing = sizing._replace(shorter=pixels, longer=round(sizing.longer * pixels / sizing.shorter))
+        model.sizing = model.sizing._replace(shorter=pixels, longer=pixels)
     else:
         model.resize, model.crop = round(model.resize * pixels / model.crop), pixels

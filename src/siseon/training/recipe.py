@@ -31,7 +31,7 @@ class Recipe(BaseModel):
     weights: str | None = Field(default=None, description="start from imagenet, coco, or a .safetensors or .pth file")
     epochs: int = Field(default=20, ge=1, description="passes over the training pictures")
     minutes: float | None = Field(default=None, gt=0, description="stop after so long; the learning rate follows")
-    imgsz: int | None = Field(default=None, ge=16, description="shorter side (detector) or crop (classifier) in pixels")
+    imgsz: int | None = Field(default=None, ge=16, description="longer side (detector) or crop (classifier) in pixels")
     batch: int = Field(default=8, ge=1, description="pictures in a step")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
     workers: int = Field(default=2, ge=0, le=64, description="processes that read pictures; 0 for none")
