@@ -23,7 +23,7 @@ from siseon.training.progress import Silent
 
 CLASSES = ("원", "네모", "별")
 STEPS_OF_AN_EPOCH = 5
-RECIPE = {"epochs": 2, "batch": 4, "ema": 0.9, "warmup": 3, "seed": 5, "lr": 0.05, "workers": 1}
+RECIPE = {"epochs": 2, "batch": 4, "ema": 0.9, "warmup": 3, "seed": 5, "lr": 0.05, "workers": 1, "optimizer": "sgd"}
 
 
 class SmallClassifier(nn.Module):

@@ -55,7 +55,9 @@ def test_a_change_leaves_the_rest():
     assert recipe.epochs == 20
 
 
-@pytest.mark.parametrize(("changes", "rate"), [({}, 0.01), ({"optimizer": "adamw"}, 0.001), ({"lr": 0.5}, 0.5)])
+@pytest.mark.parametrize(
+    ("changes", "rate"), [({}, 0.001), ({"weights": "coco"}, 0.0004), ({"optimizer": "sgd"}, 0.02), ({"lr": 0.5}, 0.5)]
+)
 def test_the_learning_rate(changes, rate):
     assert Recipe(**changes).learning_rate == rate
 

@@ -70,7 +70,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """A data set as `open_data` gives it: up to three splits with the same classes, and the problems found while opening."""
+    """A data set as `open_data` gives it: up to three splits with the same classes, and the problems found."""
 
     name: str
     task: Task

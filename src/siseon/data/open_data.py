@@ -40,7 +40,8 @@ def open_data(path: str | Path, *, classes: Sequence[str] | None = None, seed: i
     order (a model's, to evaluate it). A folder that is called like a built-in set is opened as "./scenes".
 
     Splits are the data's own. Where it has only train, or one pool, 80 / 10 / 10 % become train, val and test by a
-    hash of each picture's name and `seed`; copies of a picture stay together (see splitting.py).
+    hash of each picture's name and `seed`; where it has train and test only, 10 % of train become val. Copies of a
+    picture stay together (see splitting.py).
 
     What is wrong is mended or left out, and listed in `problems`. Raises DataError where there is no data set, or
     nothing in it can be used.

@@ -1,6 +1,6 @@
 """Drawn scenes: shapes and real handwritten digits on photographs, with boxes, masks and sentences; offline.
 
-A scene is a crop of a photograph with 1..6 circles, squares, triangles, stars and digits on it: of 16..100 pixels in a
+A scene is a crop of a photograph with 1..6 circles, squares, triangles, stars and digits on it: of 18..100 pixels in a
 scene of 160, of eight colours, none twice in a scene, and each at least 60 % visible. All is computed in integers from
 (seed, split, index), so that every machine sees the same pixels.
 
@@ -57,9 +57,9 @@ PHOTOGRAPHS: Final = {
     "gravel": ((0, 0, 512, 512), (138, 126, 110), True),
 }
 
-DIAMETERS: Final = (16, 18, 20, 23, 26, 30, 34, 38, 44, 50, 57, 65, 74)
+DIAMETERS: Final = (18, 20, 23, 26, 30, 34, 38, 44, 50, 57, 65, 74)
 """Of circles, in a scene of 160 pixels; even on a logarithmic scale. Other shapes are enlarged to look as large."""
-SMALLEST_DIGIT: Final = 2
+SMALLEST_DIGIT: Final = 1
 """The place in DIAMETERS from which a digit can be told from another."""
 SAMPLES: Final = 4
 """Across a pixel: a pixel has a coverage of 0..16 by a shape."""

@@ -1,4 +1,4 @@
-"""A fixed split of pictures that nobody has split: 80 % train, 10 % val, 10 % test.
+"""A fixed split of pictures that nobody has split: 80 % train, 10 % val, 10 % test; of train and test only, 10 % val.
 
 A picture's place follows from a hash of its name and the seed: the order of the files and the machine do not matter.
 Copies of a file stay together, and so do the variants that Roboflow makes of one photo ("photo_jpg.rf.1a2b.jpg"),
@@ -24,8 +24,11 @@ def split_pool(records: Sequence[Record], notes: Notes, seed: int) -> None:
 
     Fewer than three different pictures (of a class) all go to train; one of all pictures always goes to val.
     """
-    if {record.split for record in records} - {"", "train"}:
+    splits = {record.split for record in records} - {""}
+    if splits - {"train"}:
         _leave_out_unsplit(records, notes)
+        if splits == {"train", "test"}:
+            _hold_out_val([record for record in records if record.split == "train"], notes.root, seed)
         return
     strata: dict[str | None, list[list[Record]]] = {}
     for group in _groups(records, notes.root, seed):
@@ -39,6 +42,14 @@ def split_pool(records: Sequence[Record], notes: Notes, seed: int) -> None:
     everything = [group for groups in strata.values() for group in groups]
     if len(everything) > 1 and all(record.split == "train" for record in records):
         for record in everything[0]:
+            record.split = "val"
+
+
+def _hold_out_val(records: Sequence[Record], root: Path, seed: int) -> None:
+    """Take val from train: a best epoch that is chosen on the test pictures would make their figures too good."""
+    groups = _groups(records, root, seed)
+    for group in groups[: round(HELD_OUT * len(groups))]:
+        for record in group:
             record.split = "val"
 
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 Schedule: TypeAlias = Literal["cosine", "step", "constant"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 
-LEARNING_RATES = {"sgd": 0.01, "adamw": 0.001}
-"""The learning rate where none is given, by optimizer."""
+LEARNING_RATES = {("sgd", False): 0.02, ("sgd", True): 0.01, ("adamw", False): 0.001, ("adamw", True): 0.0004}
+"""The learning rate where none is given, by optimizer and by whether the training starts from weights."""
 
 
 class Recipe(BaseModel):
@@ -37,8 +37,8 @@ class Recipe(BaseModel):
     workers: int = Field(default=2, ge=0, le=64, description="processes that read pictures; 0 for none")
     seed: int = Field(default=0, ge=0, description="the same seed gives the same run")
     patience: int = Field(default=0, ge=0, description="stop after so many epochs without a better validation; 0 never")
-    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="the rule of a step")
-    lr: float | None = Field(default=None, gt=0, description="highest learning rate: 0.01 for sgd, 0.001 for adamw")
+    optimizer: Literal["sgd", "adamw"] = Field(default="adamw", description="the rule of a step")
+    lr: float | None = Field(default=None, gt=0, description="highest learning rate; the optimizer's usual if left out")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd; beta 1 of adamw")
     weight_decay: float = Field(default=1e-4, ge=0, description="pull of weights, not norms and biases, to zero")
     schedule: Schedule = Field(default="cosine", description="how the learning rate falls")
@@ -77,8 +77,8 @@ class Recipe(BaseModel):
 
     @property
     def learning_rate(self) -> float:
-        """The highest learning rate: the one given, or the optimizer's usual one."""
-        return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
+        """The highest learning rate: the one given, or the usual one."""
+        return LEARNING_RATES[self.optimizer, self.weights is not None] if self.lr is None else self.lr
 
     def changed(self, **changes: object) -> Recipe:
         """The same recipe with some fields changed. Raises RecipeError for a wrong name or value."""

@@ -31,9 +31,10 @@ WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 class BoxHead(nn.Module):
     """Two hidden layers of `hidden` on the 7x7 features of each proposal, then class logits and offsets.
 
-    classes: without the background; canonical_size: pixels of the box that is pooled at stride 16; samples: proposals learnt per picture, at most a quarter of them objects;
-    threshold: the overlap above which the lesser of two detections of a class goes; limit: detections kept per
-    picture.
+    classes: without the background; layer_norm: after each hidden layer, for training from nothing (Wu and He 2018,
+    arXiv:1803.08494, with one group); canonical_size: pixels of the box that is pooled at stride 16; samples:
+    proposals learnt per picture, at most `positive_share` of them objects; threshold: the overlap above which the
+    lesser of two detections of a class goes; limit: detections kept per picture.
     """
 
     def __init__(
@@ -42,26 +43,33 @@ class BoxHead(nn.Module):
         *,
         classes: int,
         hidden: int = 1024,
+        layer_norm: bool = False,
         pooled: int = 7,
         canonical_size: float = 224,
         samples: int = 512,
+        positive_share: float = 0.25,
         threshold: float = 0.5,
         limit: int = 100,
     ) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(
-            nn.Linear(channels * pooled**2, hidden),
-            nn.ReLU(inplace=True),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(inplace=True),
-        )
+        parts: list[nn.Module] = []
+        for inputs in (channels * pooled**2, hidden):
+            norm = [nn.LayerNorm(hidden)] if layer_norm else []
+            parts += [nn.Linear(inputs, hidden), *norm, nn.ReLU(inplace=True)]
+        self.hidden = nn.Sequential(*parts)
         self.class_logits = nn.Linear(hidden, classes + 1)
         self.offsets = nn.Linear(hidden, 4 * (classes + 1))
         self.pooled = pooled
         self.canonical_size = canonical_size
         self.samples = samples
+        self.positive_share = positive_share
         self.threshold = threshold
         self.limit = limit
+        for layer in parts:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.normal_(self.class_logits.weight, std=0.01)  # section 2.3
+        nn.init.normal_(self.offsets.weight, std=0.001)
 
     def pool(self, features: Sequence[Tensor], boxes: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
         """The features [all boxes, channels, pooled, pooled] of the boxes of each picture."""
@@ -86,7 +94,9 @@ class BoxHead(nn.Module):
         """
         boxes = torch.cat((proposals, target.boxes[~target.crowd].to(proposals)))
         index = assign(boxes, target, high=0.5, low=0.5, keep_best=False)
-        positive, negative = sample(index >= 0, index == BACKGROUND, count=self.samples, positive_share=0.25)
+        positive, negative = sample(
+            index >= 0, index == BACKGROUND, count=self.samples, positive_share=self.positive_share
+        )
         both = torch.cat((positive, negative))
         outputs = torch.zeros_like(both)
         outputs[: len(positive)] = target.labels[index[positive]] + 1

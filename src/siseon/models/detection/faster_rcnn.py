@@ -132,6 +132,7 @@ def faster_rcnn(
     first_level: int = 0,
     channels: int = 256,
     hidden: int = 1024,
+    norm: bool = False,
     canonical_size: float = 224,
     anchor_sizes: Sequence[Sequence[float]] | None = None,
     ratios: Sequence[float] = (0.5, 1.0, 2.0),
@@ -139,6 +140,7 @@ def faster_rcnn(
     training_counts: tuple[int, int] = (2000, 2000),
     anchor_samples: int = 256,
     box_samples: int = 512,
+    positive_share: float = 0.25,
     limit: int = 100,
     sizing: tuple[int, int, int] = Sizing(),
 ) -> FasterRCNN:
@@ -147,16 +149,18 @@ def faster_rcnn(
     classes: a count or the names, without the background; backbone_options: more arguments of the body, such as
     {"padding": "tensorflow"}; frozen: how many stages, with the stem, are not trained; freeze_norm: keep the batch
     norm of the backbone as loaded; first_level: the stage at which the pyramid starts (0 is stride 4); channels: of
-    the pyramid; hidden: of the head; canonical_size: pixels of the box whose
+    the pyramid; hidden: of the head; norm: normalise pyramid and head too, for training
+    from nothing; canonical_size: pixels of the box whose
     features come from stride 16; anchor_sizes: for each level, pixels of the square anchor; ratios: height /
-    width; counts, training_counts: proposals before and after NMS; anchor_samples, box_samples: learnt per picture;
+    width; counts, training_counts: proposals before and after NMS; anchor_samples, box_samples: learnt per picture,
+    of the boxes at most `positive_share` objects;
     limit: detections per picture; sizing: (shorter side, longer side, multiple) in pixels.
     """
     body = BODIES[backbone](**(backbone_options or {}))
     if freeze_norm:
         layers.freeze_norm(body)
     body.freeze(frozen)
-    maps = FPN(body, channels=channels, first=first_level) if pyramid else SingleLevel(body)
+    maps = FPN(body, channels=channels, first=first_level, group_norm=norm) if pyramid else SingleLevel(body)
     if anchor_sizes is None:
         anchor_sizes = tuple((8.0 * stride,) for stride in maps.strides) if pyramid else ((32, 64, 128, 256, 512),)
     names = len(classes) if isinstance(classes, Sequence) else classes
@@ -167,8 +171,10 @@ def faster_rcnn(
             maps.channels[0],
             classes=names,
             hidden=hidden,
+            layer_norm=norm,
             canonical_size=canonical_size,
             samples=box_samples,
+            positive_share=positive_share,
             limit=limit,
         ),
         classes=classes,
@@ -204,13 +210,17 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "faster_rcnn_mobilenet_v2": {"backbone": "mobilenet_v2", "sizing": (320, 640, 32)},
     "faster_rcnn_mini": {
         "backbone": "resnet_mini",
+        "backbone_options": {"widths": (32, 64, 96, 128)},
+        "first_level": 1,
         "channels": 64,
-        "hidden": 128,
-        "anchor_sizes": ((12,), (24,), (48,), (80,), (128,)),
+        "hidden": 256,
+        "norm": True,
+        "anchor_sizes": ((16,), (32,), (64,), (96,)),
         "counts": (200, 100),
         "training_counts": (300, 150),
-        "anchor_samples": 128,
-        "box_samples": 64,
+        "anchor_samples": 64,
+        "box_samples": 32,
+        "positive_share": 0.5,
         "sizing": (160, 256, 32),
     },
 }

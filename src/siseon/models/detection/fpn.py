@@ -20,9 +20,12 @@ from siseon.layers import Body
 
 
 class FPN(nn.Module):
-    """A pyramid of maps with `channels` channels on the stages of a body from number `first` (0 is stride 4) on."""
+    """A pyramid of maps with `channels` channels on the stages of a body from number `first` (0 is stride 4) on.
 
-    def __init__(self, body: Body, *, channels: int = 256, first: int = 0) -> None:
+    group_norm: after each convolution, for training from nothing (Wu and He 2018, arXiv:1803.08494, section 4.2).
+    """
+
+    def __init__(self, body: Body, *, channels: int = 256, first: int = 0, group_norm: bool = False) -> None:
         super().__init__()
         self.body = body
         self.first = first
@@ -35,14 +38,18 @@ class FPN(nn.Module):
             assert isinstance(convolution, nn.Conv2d)
             nn.init.kaiming_uniform_(convolution.weight, a=1)
             nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        self.norms = nn.ModuleList(
+            nn.GroupNorm(8, channels) if group_norm else nn.Identity() for _ in (*self.lateral, *self.output)
+        )
 
     def features(self, images: Tensor) -> list[Tensor]:
         """P2 .. P6, each [batch, channels, height, width], of normalised images [batch, 3, height, width]."""
         stages = self.body.features(images)[self.first :]
-        merged = [lateral(stage) for lateral, stage in zip(self.lateral, stages, strict=True)]
+        norms = iter(self.norms)
+        merged = [next(norms)(lateral(stage)) for lateral, stage in zip(self.lateral, stages, strict=True)]
         for level in range(len(merged) - 2, -1, -1):
             merged[level] = merged[level] + F.interpolate(merged[level + 1], merged[level].shape[-2:], mode="nearest")
-        maps = [output(level) for output, level in zip(self.output, merged, strict=True)]
+        maps = [next(norms)(output(level)) for output, level in zip(self.output, merged, strict=True)]
         return [*maps, F.max_pool2d(maps[-1], 1, 2)]
 
 
