@@ -154,7 +154,7 @@ def test_a_split_is_taken_and_test_falls_back_to_val():
     data = Data("pictures", "detection", CLASSES, {"train": Pictures(3), "val": Pictures(2)})
     assert evaluate(Detector(), data, split="train").metrics["pictures"] == 3
     assert evaluate(Detector(), data).metrics["pictures"] == 2
-    with pytest.raises(DataError, match='no split "later"'):
+    with pytest.raises(DataError, match="no later pictures"):
         evaluate(Detector(), data, split="later")
 
 

@@ -1,8 +1,7 @@
 """The command line: `siseon COMMAND ...`. commands.py says what each command does; here it is called, and faults end.
 
-Exit codes: 0 done; 1 the data is unusable (check), or a fault of siseon itself; 2 a fault that the user can mend, in
-one line with its remedy; 130 Ctrl-C; 143 SIGTERM. `--debug` shows the traceback instead. `epochs=10` is taken for
-`--epochs 10`.
+Exit codes: 0 done; 1 a fault of siseon itself; 2 a fault that the user can mend, in one line with its remedy;
+130 Ctrl-C; 143 SIGTERM. `--debug` shows the traceback instead. `epochs=10` is taken for `--epochs 10`.
 """
 
 from __future__ import annotations

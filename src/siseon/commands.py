@@ -171,7 +171,7 @@ def models(*, task: Literal["all", "classification", "detection"] = "all", json:
 
 
 def check(data: Positional[str], *, json: bool = False) -> int:
-    """Read a whole data set and say what is in it and what is wrong with it; exit code 1 if it cannot be used.
+    """Read a whole data set and say what is in it and what is wrong with it; exit code 2 if it cannot be used.
 
     Args:
         data: folder or file of the data set, or scenes, or digits
@@ -182,7 +182,7 @@ def check(data: Positional[str], *, json: bool = False) -> int:
     with _progress(f"reading {data}") as done:
         report = examine(data, done)
     print(json_format.dumps(report.to_json(), ensure_ascii=False, indent=1) if json else report.to_text())
-    return 0 if report.usable else 1
+    return 0 if report.usable else 2
 
 
 def convert(data: Positional[str], *, to: Literal["voc", "coco", "yolo", "folder"], out: Path) -> None:
@@ -200,7 +200,7 @@ def convert(data: Positional[str], *, to: Literal["voc", "coco", "yolo", "folder
         print(write(open_data(data), to, out, done))
 
 
-def demo(*, out: Path = Path("demo"), seed: int = 0, minutes: float = 1.7) -> None:
+def demo(*, out: Path = Path("demo"), seed: int = 0, minutes: float = 2.1) -> None:
     """Train a small Faster R-CNN on drawn scenes, offline, and look at what it finds: under three minutes on two cores.
 
     Args:

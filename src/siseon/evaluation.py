@@ -196,11 +196,7 @@ def _judge_labels(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
 
 
 def _split_of(data: Data, split: str) -> Dataset:
-    fallback = {"test": data.test, "val": data.val} if {"test", "val"} & set(data.splits) else {}
-    splits = {**fallback, **data.splits}
-    if split not in splits:
-        raise DataError(f'{data.name} has no split "{split}"', f"Its splits are: {', '.join(data.splits)}.")
-    return splits[split]
+    return data.split(*{"test": ("test", "val"), "val": ("val", "test")}.get(split, (split,)))
 
 
 def _translation(model: Model, dataset: Dataset) -> Callable[[Any], Prediction]:

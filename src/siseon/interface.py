@@ -71,14 +71,17 @@ class Sizing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """A batch: one padded tensor [batch, 3, height, width], RGB 0..1, and the true (height, width) of each picture in it."""
+    """A batch: one padded tensor [batch, 3, height, width], RGB 0..1, and the true (height, width) of each picture."""
 
     tensor: Tensor
     sizes: tuple[Size, ...]
 
     @staticmethod
     def of(pictures: Images | Tensor | Sequence[Tensor], multiple: int = 1) -> Images:
-        """Take a batch as it is, a tensor [batch, 3, height, width] or [3, height, width] as unpadded, or pad a list of [3, height, width]."""
+        """A batch as it is, a tensor [batch, 3, height, width] or [3, height, width], or a list of [3, height, width].
+
+        Tensors are taken as pictures without padding; they are padded below and on the right to a `multiple`.
+        """
         if isinstance(pictures, Images):
             return pictures
         if isinstance(pictures, Tensor):
@@ -112,8 +115,8 @@ class Images:
 class Target:
     """The true objects of one picture, in the pixels of the picture as it stands in the batch.
 
-    boxes  [objects, 4] float; labels [objects] int64; crowd [objects] bool: regions that neither count as objects nor as
-    background (COCO's iscrowd, VOC's difficult); masks [objects, height, width] bool, or None where there are none.
+    boxes [objects, 4] float; labels [objects] int64; crowd [objects] bool: regions that count neither as objects nor
+    as background (COCO's iscrowd, VOC's difficult); masks [objects, height, width] bool, or None where there are none.
     """
 
     boxes: Tensor
@@ -156,7 +159,8 @@ class Detections:
         """One {"class", "score", "box"} an object, box as (left, top, right, bottom) in pixels."""
         rows = zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True)
         return [
-            {"class": name, "score": round(score, 4), "box": [round(edge, 2) for edge in box]} for name, score, box in rows
+            {"class": name, "score": round(score, 4), "box": [round(edge, 2) for edge in box]}
+            for name, score, box in rows
         ]
 
     def __len__(self) -> int:

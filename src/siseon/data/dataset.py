@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from siseon.interface import Size
+from siseon.interface import DataError, Size
 
 Task: TypeAlias = Literal["classification", "detection"]
 Segments: TypeAlias = "tuple[np.ndarray, ...] | np.ndarray"
@@ -80,18 +80,28 @@ class Data:
 
     @property
     def train(self) -> Dataset:
-        """The pictures to learn from."""
-        return self.splits["train"]
+        """The pictures to learn from. Raises DataError where there are none."""
+        return self.split("train")
 
     @property
     def val(self) -> Dataset:
-        """The pictures that choose the best epoch: val, else test."""
-        return self.splits["val"] if "val" in self.splits else self.splits["test"]
+        """The pictures that choose the best epoch: val, else test. Raises DataError where there are neither."""
+        return self.split("val", "test")
 
     @property
     def test(self) -> Dataset:
-        """The pictures kept for the last word: test, else val."""
-        return self.splits["test"] if "test" in self.splits else self.splits["val"]
+        """The pictures kept for the last word: test, else val. Raises DataError where there are neither."""
+        return self.split("test", "val")
+
+    def split(self, *names: str) -> Dataset:
+        """The first of the splits `names` that there is. Raises DataError where there is none of them."""
+        for name in names:
+            if name in self.splits:
+                return self.splits[name]
+        has = ", ".join(self.splits)
+        raise DataError(
+            f"{self.name} has no {' or '.join(names)} pictures, only {has}", "Take another split or data set"
+        )
 
     def __iter__(self) -> Iterator[tuple[str, Dataset]]:
         return iter(self.splits.items())
