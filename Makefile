@@ -3,11 +3,11 @@
 #   TORCH=cpu make demo     take the small CPU build of PyTorch from PyTorch's own index (about 200 MB instead of gigabytes
 #                           on Linux); without it plain pip chooses
 #   PYTHON=python3.12 ...   which Python makes .venv (3.11 or newer; default python3)
-#   MINUTES=5 make demo     how long the demo trains (default 2.1)
+#   MINUTES=5 make demo     how long the demo trains (default 2.3)
 
 PYTHON  ?= python3
 TORCH   ?=
-MINUTES ?= 2.1
+MINUTES ?= 2.3
 
 BIN     := .venv/bin
 CODE    := src tests $(wildcard recipes benchmarks)

@@ -30,10 +30,10 @@ def small(name):
     return zoo.create(name, classes=CLASSES, **SMALL[name])
 
 
-def batch_and_targets(task):
+def batch_and_targets(model):
+    if model.task == "classification":
+        return torch.rand(2, 3, model.crop, model.crop), torch.tensor([0, 2])
     images = torch.rand(2, 3, 96, 96)
-    if task == "classification":
-        return images, torch.tensor([0, 2])
     boxes = torch.tensor([[10.0, 10, 50, 60], [40, 40, 90, 80]])
     return images, [Target(boxes, torch.tensor([0, 2]), torch.zeros(2, dtype=torch.bool))] * 2
 
@@ -48,7 +48,7 @@ def test_a_model_states_what_it_is(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_losses_are_finite_and_reach_every_parameter(name):
     model = small(name).train()
-    losses = model.loss(*batch_and_targets(model.task))
+    losses = model.loss(*batch_and_targets(model))
     sum(losses.values()).backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert [key for key, part in model.named_parameters() if part.grad is None] == []
@@ -85,15 +85,10 @@ def test_a_model_can_be_built_again_from_its_spec(name):
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_every_model_can_be_built_with_another_number_of_classes(name):
-    with torch.device("meta"):
-        assert zoo.create(name, classes=7).classes == tuple("0123456")
-
-
-@pytest.mark.parametrize("name", zoo.ZOO)
-def test_the_spec_can_be_written_as_json(name):
+def test_every_model_takes_the_names_of_its_classes_and_keeps_them_in_its_spec(name):
     with torch.device("meta"):
         model = zoo.create(name, classes=("하나", "둘"))
+    assert model.classes == ("하나", "둘")
     assert json.loads(json.dumps(model.spec)) == {"name": name, "arguments": {"classes": ["하나", "둘"]}}
 
 
@@ -105,7 +100,7 @@ def test_names_are_listed_by_task():
 
 @pytest.mark.parametrize(
     ("wrong", "meant"),
-    [("resnet5", "resnet50"), ("fasterrcnn_mini", "faster_rcnn_mini"), ("mobilenetv2", "mobilenet_v2")],
+    [("resnet_50", "resnet50"), ("fasterrcnn_mini", "faster_rcnn_mini"), ("mobilenetv2", "mobilenet_v2")],
 )
 def test_a_wrong_name_is_met_with_the_nearest(wrong, meant):
     with pytest.raises(RecipeError, match=f'no model "{wrong}".*Did you mean "{meant}"'):
@@ -113,7 +108,7 @@ def test_a_wrong_name_is_met_with_the_nearest(wrong, meant):
 
 
 def test_a_name_like_no_other_is_met_with_the_list():
-    with pytest.raises(RecipeError, match="There are resnet18, "):
+    with pytest.raises(RecipeError, match="siseon models lists all"):
         zoo.create("아무거나")
 
 

@@ -200,7 +200,7 @@ def convert(data: Positional[str], *, to: Literal["voc", "coco", "yolo", "folder
         print(write(open_data(data), to, out, done))
 
 
-def demo(*, out: Path = Path("demo"), seed: int = 0, minutes: float = 2.1) -> None:
+def demo(*, out: Path = Path("demo"), seed: int = 0, minutes: float = 2.3) -> None:
     """Train a small Faster R-CNN on drawn scenes, offline, and look at what it finds: under three minutes on two cores.
 
     Args:

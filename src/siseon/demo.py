@@ -50,7 +50,7 @@ SCENES = 8
 """How many fresh scenes are shown."""
 
 
-def demo(out: Path, *, seed: int = 0, minutes: float = 2.1, say: Callable[[str], None] = print) -> Evaluation:
+def demo(out: Path, *, seed: int = 0, minutes: float = 2.3, say: Callable[[str], None] = print) -> Evaluation:
     """Train, evaluate, predict; leave all in the folder `out` and say what is where.
 
     An earlier demo there is replaced. Raises DataError where the folder has other things in it.

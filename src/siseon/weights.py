@@ -33,12 +33,43 @@ PUBLISHED: dict[tuple[str, str], str] = {
     ("resnet50", "imagenet"): "resnet50-0676ba61.pth",
     ("resnet101", "imagenet"): "resnet101-63fe2227.pth",
     ("resnet152", "imagenet"): "resnet152-394f9c45.pth",
+    ("alexnet_one_tower", "imagenet"): "alexnet-owt-7be5be79.pth",
+    ("vgg11", "imagenet"): "vgg11-8a719046.pth",
+    ("vgg13", "imagenet"): "vgg13-19584684.pth",
+    ("vgg16", "imagenet"): "vgg16-397923af.pth",
+    ("vgg19", "imagenet"): "vgg19-dcbb9e9d.pth",
+    ("vgg11_bn", "imagenet"): "vgg11_bn-6002323d.pth",
+    ("vgg13_bn", "imagenet"): "vgg13_bn-abd245e5.pth",
+    ("vgg16_bn", "imagenet"): "vgg16_bn-6c64b313.pth",
+    ("vgg19_bn", "imagenet"): "vgg19_bn-c79401a0.pth",
+    ("googlenet_bn", "imagenet"): "googlenet-1378be20.pth",
+    ("resnext50_32x4d", "imagenet"): "resnext50_32x4d-7cdf4587.pth",
+    ("resnext101_32x8d", "imagenet"): "resnext101_32x8d-8ba56ff5.pth",
+    ("resnext101_64x4d", "imagenet"): "resnext101_64x4d-173b62eb.pth",
+    ("wide_resnet50_2", "imagenet"): "wide_resnet50_2-95faca4d.pth",
+    ("wide_resnet101_2", "imagenet"): "wide_resnet101_2-32ee1156.pth",
+    ("densenet121", "imagenet"): "densenet121-a639ec97.pth",
+    ("densenet161", "imagenet"): "densenet161-8d451a50.pth",
+    ("densenet169", "imagenet"): "densenet169-b2777c0a.pth",
+    ("densenet201", "imagenet"): "densenet201-c1103571.pth",
     ("mobilenet_v2", "imagenet"): "mobilenet_v2-b0353104.pth",
+    ("efficientnet_b0", "imagenet"): "efficientnet_b0_rwightman-7f5810bc.pth",
+    ("efficientnet_b1", "imagenet"): "efficientnet_b1_rwightman-bac287d4.pth",
+    ("efficientnet_b2", "imagenet"): "efficientnet_b2_rwightman-c35c1473.pth",
+    ("efficientnet_b3", "imagenet"): "efficientnet_b3_rwightman-b3899882.pth",
+    ("efficientnet_b4", "imagenet"): "efficientnet_b4_rwightman-23ab8bcd.pth",
+    ("efficientnet_b5", "imagenet"): "efficientnet_b5_lukemelas-1a07897c.pth",
+    ("efficientnet_b6", "imagenet"): "efficientnet_b6_lukemelas-24a108a5.pth",
+    ("efficientnet_b7", "imagenet"): "efficientnet_b7_lukemelas-c5b4e57e.pth",
     ("faster_rcnn_resnet50_fpn", "coco"): "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
 }
 """(model of the zoo, weights) -> file under ADDRESS, as torchvision 0.28 lists them (IMAGENET1K_V1, COCO_V1)."""
 
-TORCHVISION_MODELS = {"fasterrcnn_resnet50_fpn": "faster_rcnn_resnet50_fpn"}
+TORCHVISION_MODELS = {
+    "alexnet": "alexnet_one_tower",
+    "fasterrcnn_resnet50_fpn": "faster_rcnn_resnet50_fpn",
+    "googlenet": "googlenet_bn",
+}
 """Models that torchvision calls otherwise."""
 
 CLASSES = {"imagenet": 1000, "coco": 90}

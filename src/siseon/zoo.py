@@ -12,11 +12,27 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from torch import nn
 
 from siseon.interface import RecipeError
-from siseon.models.classification import mobilenet, resnet
-from siseon.models.classification.mobilenet import MobileNetV1, MobileNetV2
-from siseon.models.classification.resnet import ResNet
-from siseon.models.detection import faster_rcnn as two_stage
-from siseon.models.detection.faster_rcnn import faster_rcnn
+from siseon.models.classification import (
+    alexnet,
+    cifar_resnet,
+    deep_digits,
+    densenet,
+    efficientnet,
+    googlenet,
+    lenet,
+    mlp,
+    mobilenet,
+    nasnet,
+    network_in_network,
+    plain,
+    resnet,
+    resnext,
+    senet,
+    vgg,
+    wide_resnet,
+    zfnet,
+)
+from siseon.models.detection import faster_rcnn
 
 Task: TypeAlias = Literal["classification", "detection"]
 
@@ -31,27 +47,174 @@ class Entry(NamedTuple):
     authors: str
 
 
-RESNET = ("Deep Residual Learning for Image Recognition, arXiv:1512.03385", 2016, "He, Zhang, Ren, Sun")
-MOBILENET_V1 = ("MobileNets: Efficient CNNs for Mobile Vision Applications, arXiv:1704.04861", 2017, "Howard et al.")
-MOBILENET_V2 = ("MobileNetV2: Inverted Residuals and Linear Bottlenecks, arXiv:1801.04381", 2018, "Sandler et al.")
-FASTER_RCNN = ("Faster R-CNN, arXiv:1506.01497", 2015, "Ren, He, Girshick, Sun")
+class Family(NamedTuple):
+    """The models of one paper: task, builder, name -> arguments, title, where it can be read, year, authors."""
+
+    task: Task
+    build: Callable[..., nn.Module]
+    variants: Mapping[str, Mapping[str, Any]]
+    title: str
+    place: str
+    year: int
+    authors: str
+
+
+RESNET = ("Deep Residual Learning for Image Recognition", "arXiv:1512.03385", 2016, "He, Zhang, Ren, Sun")
+LENET = (
+    "Gradient-Based Learning Applied to Document Recognition",
+    "Proc. IEEE 86(11)",
+    1998,
+    "LeCun, Bottou, Bengio, Haffner",
+)
+WIDE_RESNET = ("Wide Residual Networks", "arXiv:1605.07146", 2016, "Zagoruyko, Komodakis")
+
+FAMILIES = (
+    Family("classification", mlp.MLP, mlp.VARIANTS, *LENET),
+    Family("classification", lenet.LeNet, lenet.VARIANTS, *LENET),
+    Family(
+        "classification",
+        alexnet.AlexNet,
+        alexnet.VARIANTS,
+        "ImageNet Classification with Deep Convolutional Neural Networks",
+        "NIPS 2012",
+        2012,
+        "Krizhevsky, Sutskever, Hinton",
+    ),
+    Family(
+        "classification",
+        zfnet.ZFNet,
+        zfnet.VARIANTS,
+        "Visualizing and Understanding Convolutional Networks",
+        "arXiv:1311.2901",
+        2013,
+        "Zeiler, Fergus",
+    ),
+    Family(
+        "classification",
+        network_in_network.NetworkInNetwork,
+        network_in_network.VARIANTS,
+        "Network in Network",
+        "arXiv:1312.4400",
+        2013,
+        "Lin, Chen, Yan",
+    ),
+    Family(
+        "classification",
+        vgg.VGG,
+        vgg.VARIANTS,
+        "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+        "arXiv:1409.1556",
+        2014,
+        "Simonyan, Zisserman",
+    ),
+    Family(
+        "classification",
+        googlenet.GoogLeNet,
+        googlenet.VARIANTS,
+        "Going Deeper with Convolutions",
+        "arXiv:1409.4842",
+        2014,
+        "Szegedy et al.",
+    ),
+    Family(
+        "classification",
+        deep_digits.DeepDigits,
+        deep_digits.VARIANTS,
+        "Deep Learning from Scratch, chapter 8",
+        "O'Reilly Japan",
+        2016,
+        "Saito",
+    ),
+    Family("classification", resnet.ResNet, resnet.VARIANTS, *RESNET),
+    Family("classification", plain.Plain, plain.VARIANTS, *RESNET),
+    Family("classification", cifar_resnet.CifarResNet, cifar_resnet.VARIANTS, *RESNET),
+    Family("classification", wide_resnet.WideResNet, wide_resnet.VARIANTS, *WIDE_RESNET),
+    Family("classification", wide_resnet.WideBottleneckResNet, wide_resnet.BOTTLENECK_BODIES, *WIDE_RESNET),
+    Family(
+        "classification",
+        resnext.ResNeXt,
+        resnext.VARIANTS,
+        "Aggregated Residual Transformations for Deep Neural Networks",
+        "arXiv:1611.05431",
+        2016,
+        "Xie, Girshick, Dollar, Tu, He",
+    ),
+    Family(
+        "classification",
+        densenet.DenseNet,
+        densenet.VARIANTS,
+        "Densely Connected Convolutional Networks",
+        "arXiv:1608.06993",
+        2016,
+        "Huang, Liu, van der Maaten, Weinberger",
+    ),
+    Family(
+        "classification",
+        mobilenet.MobileNetV1,
+        {"mobilenet_v1": mobilenet.VARIANTS["mobilenet_v1"]},
+        "MobileNets: Efficient CNNs for Mobile Vision Applications",
+        "arXiv:1704.04861",
+        2017,
+        "Howard et al.",
+    ),
+    Family(
+        "classification",
+        nasnet.NASNet,
+        nasnet.VARIANTS,
+        "Learning Transferable Architectures for Scalable Image Recognition",
+        "arXiv:1707.07012",
+        2017,
+        "Zoph, Vasudevan, Shlens, Le",
+    ),
+    Family(
+        "classification",
+        senet.SENet,
+        senet.VARIANTS,
+        "Squeeze-and-Excitation Networks",
+        "arXiv:1709.01507",
+        2017,
+        "Hu, Shen, Albanie, Sun, Wu",
+    ),
+    Family(
+        "classification",
+        mobilenet.MobileNetV2,
+        {name: mobilenet.VARIANTS[name] for name in ("mobilenet_v2", "mobilenet_mini")},
+        "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+        "arXiv:1801.04381",
+        2018,
+        "Sandler et al.",
+    ),
+    Family(
+        "classification",
+        efficientnet.EfficientNet,
+        efficientnet.VARIANTS,
+        "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+        "arXiv:1905.11946",
+        2019,
+        "Tan, Le",
+    ),
+    Family(
+        "detection",
+        faster_rcnn.faster_rcnn,
+        faster_rcnn.VARIANTS,
+        "Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks",
+        "arXiv:1506.01497",
+        2015,
+        "Ren, He, Girshick, Sun",
+    ),
+)
+"""Every model there is, paper by paper."""
 
 ZOO: Mapping[str, Entry] = {
-    "resnet18": Entry("classification", partial(ResNet, **resnet.VARIANTS["resnet18"]), *RESNET),
-    "resnet34": Entry("classification", partial(ResNet, **resnet.VARIANTS["resnet34"]), *RESNET),
-    "resnet50": Entry("classification", partial(ResNet, **resnet.VARIANTS["resnet50"]), *RESNET),
-    "resnet101": Entry("classification", partial(ResNet, **resnet.VARIANTS["resnet101"]), *RESNET),
-    "resnet152": Entry("classification", partial(ResNet, **resnet.VARIANTS["resnet152"]), *RESNET),
-    "resnet_mini": Entry("classification", partial(ResNet, **resnet.VARIANTS["resnet_mini"]), *RESNET),
-    "mobilenet_v1": Entry("classification", partial(MobileNetV1, **mobilenet.VARIANTS["mobilenet_v1"]), *MOBILENET_V1),
-    "mobilenet_v2": Entry("classification", partial(MobileNetV2, **mobilenet.VARIANTS["mobilenet_v2"]), *MOBILENET_V2),
-    "mobilenet_mini": Entry(
-        "classification", partial(MobileNetV2, **mobilenet.VARIANTS["mobilenet_mini"]), *MOBILENET_V2
-    ),
-    **{
-        name: Entry("detection", partial(faster_rcnn, **arguments), *FASTER_RCNN)
-        for name, arguments in two_stage.VARIANTS.items()
-    },
+    name: Entry(
+        family.task,
+        partial(family.build, **arguments),
+        f"{family.title}, {family.place}",
+        family.year,
+        family.authors,
+    )
+    for family in FAMILIES
+    for name, arguments in family.variants.items()
 }
 
 
@@ -65,7 +228,7 @@ def entry(name: str) -> Entry:
     if name not in ZOO:
         near = difflib.get_close_matches(name, ZOO, n=1, cutoff=0.4)
         meant = f'Did you mean "{near[0]}"? ' if near else ""
-        raise RecipeError(f'there is no model "{name}"', f"{meant}There are {', '.join(ZOO)}")
+        raise RecipeError(f'there is no model "{name}"', f"{meant}siseon models lists all {len(ZOO)}")
     return ZOO[name]
 
 

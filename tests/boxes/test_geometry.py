@@ -14,7 +14,7 @@ box = st.tuples(edge, edge, edge, edge).map(
     lambda e: [min(e[0], e[2]), min(e[1], e[3]), max(e[0], e[2]), max(e[1], e[3])]
 )
 many = st.lists(box, max_size=6).map(lambda rows: torch.tensor(rows, dtype=torch.float32).reshape(-1, 4))
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=25, deadline=None)
 
 
 def loop_overlap(a, b):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from siseon.boxes import _kernels, geometry
 from siseon.boxes.nms import nms, nms_by_group
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=25, deadline=None)
 
 
 def crowd(count, seed=0):

@@ -48,7 +48,7 @@ def dying(function, after):
 
 
 @pytest.mark.parametrize("former", [True, False])
-@pytest.mark.parametrize(("owner", "name", "calls"), [(Path, "replace", 7), (os, "fsync", 9), (Path, "open", 5)])
+@pytest.mark.parametrize(("owner", "name", "calls"), [(Path, "replace", 7), (os, "fsync", 9), (Path, "open", 9)])
 def test_a_death_at_any_moment_leaves_the_former_state_or_the_new_one(
     tmp_path, monkeypatch, former, owner, name, calls
 ):

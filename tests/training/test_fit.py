@@ -379,14 +379,14 @@ class SmallDetector(nn.Module):
         return {"box": (boxes - self.edges).abs().mean(), "nothing": boxes.sum() * 0}
 
 
-@pytest.mark.parametrize(("imgsz", "shape", "size"), [(None, (3, 3, 48, 64), (40, 60)), (20, (3, 3, 32, 32), (20, 30))])
+@pytest.mark.parametrize(("imgsz", "shape", "size"), [(None, (3, 3, 48, 64), (40, 60)), (30, (3, 3, 32, 32), (20, 30))])
 def test_a_detector(tmp_path, imgsz, shape, size):
     model = SmallDetector()
     data = Data("boxes", "detection", ("원",), {"train": Boxes(), "val": Boxes()})
     run = fit(model, data, out=tmp_path, **{**FAST, "batch": 3}, imgsz=imgsz)
     assert set(model.given) == {(shape, size)}
     assert list(run.history[0])[2:5] == ["loss", "box", "nothing"]
-    wanted = [40, 60, 16] if imgsz is None else [20, 30, 16]
+    wanted = [40, 60, 16] if imgsz is None else [30, 30, 16]
     assert json.loads(tensorfile.read(tmp_path / "best.safetensors")[1]["sizing"]) == wanted
 
 

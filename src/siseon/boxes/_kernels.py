@@ -258,10 +258,12 @@ def max_backward(gradient: Floats, winners: Places, features: Floats, start: int
     channels = features.shape[3]
     cells = features.reshape(-1, channels)
     regions, _, rows, columns = gradient.shape
+    buffer = np.empty((rows * columns, stop - start + PADDING), np.float32)
     for region in range(regions):
-        lines = gradient[region].reshape(channels, rows * columns)
+        transposed(gradient[region].reshape(channels, rows * columns)[start:stop], buffer[:, : stop - start])
         for index in range(rows * columns):
-            for channel in range(start, stop):
-                place = winners[region, index, channel]
+            line, winner = buffer[index], winners[region, index, start:stop]
+            for channel in range(len(winner)):
+                place = winner[channel]
                 if place >= 0:
-                    cells[place, channel] += lines[channel, index]
+                    cells[place, start + channel] += line[channel]

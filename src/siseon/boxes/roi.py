@@ -90,7 +90,6 @@ def pooled_from_pyramid(
     *,
     output: int | Size,
     samples: int = 2,
-    canonical_size: float = 224,
     pool: Callable[..., Tensor] = roi_align,
 ) -> Float[Tensor, "regions channels rows columns"]:
     """Each box pooled from its `pyramid_level`; regions in the order of the boxes.
@@ -100,9 +99,7 @@ def pooled_from_pyramid(
     """
     lowest = round(math.log2(strides[0]))
     highest = lowest + len(strides) - 1
-    levels = [
-        pyramid_level(each, lowest=lowest, highest=highest, canonical_size=canonical_size) - lowest for each in boxes
-    ]
+    levels = [pyramid_level(each, lowest=lowest, highest=highest) - lowest for each in boxes]
     scales = [1 / stride for stride in strides]
     if pool is roi_align:
         regions = _Regions.of(boxes, features[0], torch.cat(levels))

@@ -1,7 +1,7 @@
 """Drawn scenes: shapes and real handwritten digits on photographs, with boxes, masks and sentences; offline.
 
 A scene is a crop of a photograph with 1..6 circles, squares, triangles, stars and digits on it: of 18..100 pixels in a
-scene of 160, of eight colours, none twice in a scene, and each at least 60 % visible. All is computed in integers from
+scene of 160, of eight colours, none twice in a scene, and each at least 75 % visible. All is computed in integers from
 (seed, split, index), so that every machine sees the same pixels.
 
 Photographs  PNG files of scikit-image, free of rights: astronaut (NASA, public domain); brick, grass, gravel, camera,
@@ -64,7 +64,7 @@ SMALLEST_DIGIT: Final = 1
 SAMPLES: Final = 4
 """Across a pixel: a pixel has a coverage of 0..16 by a shape."""
 FULL: Final = SAMPLES**2
-CONTRAST: Final = 110
+CONTRAST: Final = 140
 """By how much the red, green and blue of an object together differ from most pixels that it lies on."""
 
 TURNS: Final = tuple(round(1024 * cos(pi * step / 60)) for step in range(120))
@@ -300,12 +300,12 @@ def _stands_out(thing: Thing, below: np.ndarray) -> bool:
 
 
 def _leaves_visible(covered: np.ndarray, owners: np.ndarray, areas: list[int]) -> bool:
-    """Whether each thing drawn so far keeps 60 % of its area when what `covered` says is hidden too."""
+    """Whether each thing drawn so far keeps 75 % of its area when what `covered` says is hidden too."""
     if not covered.any():
         return True
     count = len(areas) + 1
     visible = np.bincount(owners.ravel(), minlength=count) - np.bincount(covered, minlength=count)
-    return bool((10 * visible[1:] >= 6 * np.array(areas)).all())
+    return bool((4 * visible[1:] >= 3 * np.array(areas)).all())
 
 
 def _surface(thing: Thing, random: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -51,10 +51,11 @@ def test_what_to_learn_from_each_sample():
     assert (overlap(boxes[len(wanted) :], truth.boxes) < 0.5).all()
 
 
-def test_a_quarter_of_the_samples_at_most_are_objects():
+@pytest.mark.parametrize(("share", "objects"), [({}, 2), ({"positive_share": 0.5}, 4)])
+def test_a_quarter_of_the_samples_at_most_are_objects_or_another_share(share, objects):
     background = torch.tensor([[0.0, 100, 30, 150]]).repeat(20, 1)
-    _, outputs, wanted = head(samples=8).chosen(torch.cat([jittered(), background]), target())
-    assert (len(outputs), len(wanted), (outputs > 0).sum()) == (8, 2, 2)
+    _, outputs, wanted = head(samples=8, **share).chosen(torch.cat([jittered(), background]), target())
+    assert (len(outputs), len(wanted), (outputs > 0).sum()) == (8, objects, objects)
 
 
 def test_crowd_regions_are_neither_objects_nor_background():
@@ -99,7 +100,7 @@ def naive_detections(logits, offsets, proposals, *, size, score, threshold, limi
             box, certainty = boxes[row], scores[row, label + 1].item()
             if certainty <= score or (box[2:] - box[:2]).min() < 0.01:
                 continue
-            if all(overlap(box[None], other[None]) <= threshold for other in kept):
+            if (overlap(box[None], torch.stack([torch.zeros(4), *kept])) <= threshold).all():
                 kept.append(box)
                 found.append((certainty, label, box))
     return sorted(found, key=lambda each: -each[0])[:limit]

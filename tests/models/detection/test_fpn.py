@@ -37,6 +37,14 @@ def test_each_level_is_the_sum_of_what_is_finer_and_what_is_coarser():
     assert torch.equal(maps[4], maps[3][:, :, ::2, ::2])
 
 
+def test_groups_of_channels_can_be_normalised():
+    pyramid = FPN(mini_body(), channels=16, group_norm=True)
+    (finest, *_) = pyramid.features(torch.rand(2, 3, 64, 64))
+    groups = finest.view(2, 8, -1)
+    torch.testing.assert_close(groups.mean(2), torch.zeros(2, 8), atol=1e-4, rtol=0)
+    torch.testing.assert_close(groups.var(2, correction=0), torch.ones(2, 8), atol=1e-2, rtol=0)
+
+
 def test_a_single_level_has_no_layer_behind_it():
     level = SingleLevel(mini_body(), stages=3)
     (only,) = level.features(torch.rand(1, 3, 64, 96))

@@ -58,7 +58,8 @@ def naive_proposals(rpn, objectness, offsets, anchors, size, count):
         left, top, right, bottom = box.tolist()
         if right - left < 1e-3 or bottom - top < 1e-3:
             continue
-        if all(other != level or overlap(box[None], each[None]) <= rpn.threshold for other, each in kept):
+        rivals = torch.stack([torch.zeros(4), *(each for other, each in kept if other == level)])
+        if (overlap(box[None], rivals) <= rpn.threshold).all():
             kept.append((level, box))
     return torch.stack([box for _, box in kept[: count[1]]])
 

@@ -32,7 +32,7 @@ class BoxHead(nn.Module):
     """Two hidden layers of `hidden` on the 7x7 features of each proposal, then class logits and offsets.
 
     classes: without the background; layer_norm: after each hidden layer, for training from nothing (Wu and He 2018,
-    arXiv:1803.08494, with one group); canonical_size: pixels of the box that is pooled at stride 16; samples:
+    arXiv:1803.08494, with one group); samples:
     proposals learnt per picture, at most `positive_share` of them objects; threshold: the overlap above which the
     lesser of two detections of a class goes; limit: detections kept per picture.
     """
@@ -45,7 +45,6 @@ class BoxHead(nn.Module):
         hidden: int = 1024,
         layer_norm: bool = False,
         pooled: int = 7,
-        canonical_size: float = 224,
         samples: int = 512,
         positive_share: float = 0.25,
         threshold: float = 0.5,
@@ -60,7 +59,6 @@ class BoxHead(nn.Module):
         self.class_logits = nn.Linear(hidden, classes + 1)
         self.offsets = nn.Linear(hidden, 4 * (classes + 1))
         self.pooled = pooled
-        self.canonical_size = canonical_size
         self.samples = samples
         self.positive_share = positive_share
         self.threshold = threshold
@@ -73,14 +71,7 @@ class BoxHead(nn.Module):
 
     def pool(self, features: Sequence[Tensor], boxes: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
         """The features [all boxes, channels, pooled, pooled] of the boxes of each picture."""
-        return pooled_from_pyramid(
-            list(features),
-            list(boxes),
-            tuple(strides),
-            output=self.pooled,
-            samples=2,
-            canonical_size=self.canonical_size,
-        )
+        return pooled_from_pyramid(list(features), list(boxes), tuple(strides), output=self.pooled, samples=2)
 
     def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits [boxes, classes + 1] and offsets [boxes, 4 (classes + 1)] of pooled regions, in float32."""

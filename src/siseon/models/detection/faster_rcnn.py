@@ -11,6 +11,7 @@ Here    Trained jointly, without gradients through the proposals' boxes (section
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from siseon import layers
-from siseon.interface import Detections, Images, Sizing, Target
+from siseon.interface import Detections, Images, RecipeError, Sizing, Target
 from siseon.models.classification import mobilenet, resnet
 from siseon.models.detection.detector import Detector
 from siseon.models.detection.fast_rcnn import BoxHead
@@ -133,7 +134,6 @@ def faster_rcnn(
     channels: int = 256,
     hidden: int = 1024,
     norm: bool = False,
-    canonical_size: float = 224,
     anchor_sizes: Sequence[Sequence[float]] | None = None,
     ratios: Sequence[float] = (0.5, 1.0, 2.0),
     counts: tuple[int, int] = (1000, 1000),
@@ -144,35 +144,32 @@ def faster_rcnn(
     limit: int = 100,
     sizing: tuple[int, int, int] = Sizing(),
 ) -> FasterRCNN:
-    """Faster R-CNN on one of BODIES.
+    """Faster R-CNN on one of BODIES. Raises RecipeError for a backbone or anchors that do not fit.
 
     classes: a count or the names, without the background; backbone_options: more arguments of the body, such as
     {"padding": "tensorflow"}; frozen: how many stages, with the stem, are not trained; freeze_norm: keep the batch
     norm of the backbone as loaded; first_level: the stage at which the pyramid starts (0 is stride 4); channels: of
-    the pyramid; hidden: of the head; norm: normalise pyramid and head too, for training
-    from nothing; canonical_size: pixels of the box whose
-    features come from stride 16; anchor_sizes: for each level, pixels of the square anchor; ratios: height /
-    width; counts, training_counts: proposals before and after NMS; anchor_samples, box_samples: learnt per picture,
-    of the boxes at most `positive_share` objects;
+    the pyramid; hidden: of the head; norm: normalise pyramid and head too, for training from nothing; anchor_sizes:
+    for each level, pixels of the square anchor; ratios: height / width; counts, training_counts: proposals before
+    and after NMS; anchor_samples, box_samples: learnt per picture, of the boxes at most `positive_share` objects;
     limit: detections per picture; sizing: (shorter side, longer side, multiple) in pixels.
     """
-    body = BODIES[backbone](**(backbone_options or {}))
+    body = _body(backbone, backbone_options or {})
     if freeze_norm:
         layers.freeze_norm(body)
     body.freeze(frozen)
     maps = FPN(body, channels=channels, first=first_level, group_norm=norm) if pyramid else SingleLevel(body)
-    if anchor_sizes is None:
-        anchor_sizes = tuple((8.0 * stride,) for stride in maps.strides) if pyramid else ((32, 64, 128, 256, 512),)
+    sizes = _anchor_sizes(maps) if anchor_sizes is None else anchor_sizes
+    _check_anchors(sizes, maps)
     names = len(classes) if isinstance(classes, Sequence) else classes
     return FasterRCNN(
         maps,
-        RegionProposals(maps.channels[0], anchor_sizes=anchor_sizes, ratios=ratios, samples=anchor_samples),
+        RegionProposals(maps.channels[0], anchor_sizes=sizes, ratios=ratios, samples=anchor_samples),
         BoxHead(
             maps.channels[0],
             classes=names,
             hidden=hidden,
             layer_norm=norm,
-            canonical_size=canonical_size,
             samples=box_samples,
             positive_share=positive_share,
             limit=limit,
@@ -182,6 +179,30 @@ def faster_rcnn(
         counts=(counts[0], counts[1]),
         training_counts=(training_counts[0], training_counts[1]),
     )
+
+
+def _body(name: str, options: Mapping[str, Any]) -> layers.Body:
+    if name not in BODIES:
+        raise RecipeError(f'there is no backbone "{name}"', f"There are {', '.join(BODIES)}")
+    known = inspect.signature(BODIES[name]).parameters
+    for option in options:
+        if option not in known:
+            raise RecipeError(f'the backbone {name} has no argument "{option}"', f"It takes {', '.join(known)}")
+    return BODIES[name](**options)
+
+
+def _anchor_sizes(maps: Backbone) -> Sequence[Sequence[float]]:
+    """One size a level of a pyramid (Lin et al. 2017, section 4.1), all sizes on a single level."""
+    return [[8.0 * stride] for stride in maps.strides] if isinstance(maps, FPN) else [[32, 64, 128, 256, 512]]
+
+
+def _check_anchors(sizes: Sequence[Sequence[float]], maps: Backbone) -> None:
+    if len(sizes) != len(maps.strides) or len({len(level) for level in sizes}) != 1 or not sizes[0]:
+        strides = ", ".join(map(str, maps.strides))
+        raise RecipeError(
+            f"anchor_sizes = {list(sizes)} does not fit the maps of stride {strides}",
+            f"Give a list for each map, {len(maps.strides)} in all, each with the same number of sizes",
+        )
 
 
 BODIES: Mapping[str, Callable[..., layers.Body]] = {
