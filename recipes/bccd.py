@@ -1,8 +1,10 @@
 """Blood cells under the microscope (BCCD, 3 classes): Faster R-CNN on MobileNetV2 with a pyramid, from ImageNet.
 
-    python recipes/bccd.py BCCD_FOLDER MOBILENET_WEIGHTS [--minutes 18]
+    python recipes/bccd.py BCCD_FOLDER MOBILENET_WEIGHTS [--minutes 9]
 
-RESULT
+AP50 0.891, AP 0.571 on the 72 test photos (Platelets 0.849, RBC 0.843, WBC 0.980), seed 0, 9 minutes of training (11
+epochs, bf16) on two cores of an AMD EPYC that other work shared, 2026-11-22. bf16 needs a processor that has it to be
+faster; fp32 takes 1.9 s a step here instead of 1.2 s.
 """
 
 import argparse
@@ -27,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="folder with Annotations, ImageSets and JPEGImages")
     parser.add_argument("weights", help="MobileNetV2's ImageNet weights, under torchvision's names")
-    parser.add_argument("--minutes", type=float, default=18)
+    parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/bccd"))
     given = parser.parse_args()

@@ -1,8 +1,11 @@
 """Playing cards on a table (6 classes): Faster R-CNN on MobileNetV2 with a pyramid, from ImageNet weights.
 
-    python recipes/cards.py CARDS_FOLDER MOBILENET_WEIGHTS [--minutes 25]
+    python recipes/cards.py CARDS_FOLDER MOBILENET_WEIGHTS [--minutes 11]
 
-RESULT
+AP50 0.949, AP 0.633 on the 67 test photos (ace 0.961, jack 0.966, king 0.927, nine 0.960, queen 0.969, ten 0.912), seed
+0, 11 minutes of training (13 epochs, bf16) on two cores of an AMD EPYC that other work shared, 2026-11-22. Measured with
+the shorter side at 288 pixels, before imgsz meant the longer: the same for the 480x270 photos, a little less for the
+upright ones. A tenth of the training photos chooses the best epoch.
 """
 
 import argparse
@@ -27,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="folder with train/ and test/, an XML beside each photo")
     parser.add_argument("weights", help="MobileNetV2's ImageNet weights, under torchvision's names")
-    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--minutes", type=float, default=11)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/cards"))
     given = parser.parse_args()

@@ -274,7 +274,7 @@ def _report_differences(
 
 def _published_key(name: str, weights: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
     """The row of PUBLISHED for this model: its own, or that of its backbone."""
-    backbone = str(arguments.get("backbone", "resnet50"))
+    backbone = str({**zoo.arguments(name), **arguments}.get("backbone"))
     for key in ((name, weights), (backbone, weights)):
         if key in PUBLISHED and (key[0] == name or zoo.entry(name).task != "classification"):
             return key

@@ -264,6 +264,14 @@ def test_a_damaged_run_is_named(tmp_path):
         resume(tmp_path, load=small, data=noise(), progress=Silent())
 
 
+def test_a_run_of_another_model_is_refused(tmp_path):
+    fit(small(), noise(), out=tmp_path, **{**FAST, "epochs": 1})
+    other = small()
+    other.head = nn.Linear(8, 3, bias=False)
+    with pytest.raises(WeightsError, match="another model"):
+        resume(tmp_path, load=lambda path: other, data=noise(), progress=Silent())
+
+
 class Watching(Silent):
     """Keeps a copy of the weights after every step."""
 

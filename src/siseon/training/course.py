@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from siseon import tensorfile
+from siseon.interface import WeightsError
 from siseon.training import checkpoint, preparation
 from siseon.training.checkpoint import BEST, LAST, STATE, State
 from siseon.training.recipe import Recipe
@@ -143,7 +144,13 @@ class Training:
     def restore(self, folder: Path) -> None:
         """Take up the state that a folder holds."""
         state = checkpoint.read_state(folder)
-        self.model.load_state_dict(tensorfile.read(folder / LAST)[0])
+        try:
+            self.model.load_state_dict(tensorfile.read(folder / LAST)[0])
+        except RuntimeError as fault:
+            raise WeightsError(
+                f"{folder / LAST} was saved by another model than the one to go on with",
+                "Use the version of siseon that began the run, or train again",
+            ) from fault
         checkpoint.restore_optimizer(self.optimizer, state.tensors)
         if self.average is not None:
             kept = {name: tensor for name, tensor in state.tensors.items() if name.startswith("average/")}

@@ -61,10 +61,14 @@ def device_of(recipe: Recipe) -> torch.device:
 
 
 def arithmetic(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
-    """Where the losses are computed: autocast to the recipe's precision, or nothing for fp32. Raises RecipeError."""
+    """Where the losses are computed: autocast to the recipe's precision, or nothing for fp32. Raises RecipeError.
+
+    auto is bf16 where the device computes in it: the weights stay fp32, and a step takes half to three quarters of the
+    time (Faster R-CNN on two cores with AVX512_BF16: mobilenet_v2 at 320 pixels 0.52, mini at 160 pixels 0.71).
+    """
     precision = recipe.precision
     if precision == "auto":
-        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        precision = "bf16" if _computes_in_bf16(device) else "fp32"
     if precision == "fp32":
         return nullcontext()
     if precision == "fp16" and device.type != "cuda":
@@ -142,6 +146,12 @@ def keep_memory() -> None:
     trim_threshold, mmap_threshold, gigabyte = -1, -3, 1 << 30
     mallopt(mmap_threshold, gigabyte)
     mallopt(trim_threshold, 2 * gigabyte - 1)
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _resize(model: Model, pixels: int) -> None:

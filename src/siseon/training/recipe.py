@@ -44,7 +44,9 @@ class Recipe(BaseModel):
     schedule: Schedule = Field(default="cosine", description="how the learning rate falls")
     warmup: float = Field(default=0.05, ge=0, description="linear rise of the rate: share of the run, or steps")
     clip: float = Field(default=10.0, ge=0, description="greatest length of the gradient; 0 for any")
-    precision: Precision = Field(default="auto", description="of the arithmetic; auto is bf16 on CUDA, else fp32")
+    precision: Precision = Field(
+        default="auto", description="of the arithmetic; auto is bf16 where the hardware has it"
+    )
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of a mean of the weights, e.g. 0.999; 0 for none")
     frozen: int | None = Field(default=None, ge=0, description="first stages of the backbone that do not train")
     freeze_norm: bool | None = Field(default=None, description="batch norms do not train; else the model's own way")

@@ -11,8 +11,7 @@ Here    googlenet, the default, is table 1: 6,998,552 parameters, 13,378,280 wit
         where the paper has 5x5, and 2x2 pooling before 5a; pixels from -1 to 1; 6,624,904 parameters. Without auxiliary
         classifiers by default, since those in the published file were never trained.
         Deviations: He's initialisation; the auxiliary classifiers pool to 4x4 whatever the size (the paper 5x5 with
-        stride 3, which at 224 pixels gives 4x4 too). googlenet_mini has an eighth of the channels and a first stride of
-        1, for 32x32 pictures.
+        stride 3, which at 224 pixels gives 4x4 too). googlenet_mini has an eighth of the channels, for 32x32 pictures.
 """
 
 from __future__ import annotations
@@ -105,13 +104,12 @@ class Inception(nn.Module):
 class GoogLeNetBody(Body):
     """The stem and nine inception modules; `features` gives the end of the stem, 3b, 4e and 5b (strides 4, 8, 16, 32).
 
-    width: multiplier of all channels; stride: of the first convolution; another one changes all in proportion; norm and
-    published: see the header.
+    width: multiplier of all channels; norm and published: see the header.
     """
 
-    def __init__(self, *, width: float = 1.0, stride: int = 2, norm: bool = False, published: bool = False) -> None:
+    def __init__(self, *, width: float = 1.0, norm: bool = False, published: bool = False) -> None:
         first, second = round(64 * width), round(192 * width)
-        stem: list[nn.Module] = [convolution(3, first, kernel=7, stride=stride, norm=norm), halve()]
+        stem: list[nn.Module] = [convolution(3, first, kernel=7, stride=2, norm=norm), halve()]
         end: list[nn.Module] = [convolution(first, first, norm=norm), convolution(first, second, kernel=3, norm=norm)]
         if not norm:
             stem.append(response_norm())
@@ -127,10 +125,9 @@ class GoogLeNetBody(Body):
             channels = module.width
             outputs += [channels] if name in ("3b", "4e", "5b") else []
         ends = (1, LAYERS["3b"], LAYERS["4e"], LAYERS["5b"])
-        strides = (2 * stride, 4 * stride, 8 * stride, 16 * stride)
-        super().__init__(nn.Sequential(*stem), layers, ends=ends, channels=tuple(outputs), strides=strides)
+        super().__init__(nn.Sequential(*stem), layers, ends=ends, channels=tuple(outputs), strides=(4, 8, 16, 32))
         # 3x3 poolings need twice as many cells as they give, the last two; a 2x2 one is content with one
-        self.least = (7 if published else 15) * stride + 1
+        self.least = 15 if published else 31
         initialise(self)
 
     def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
@@ -175,7 +172,6 @@ class GoogLeNet(Classifier):
         *,
         classes: int | Sequence[str] = 1000,
         width: float = 1.0,
-        stride: int = 2,
         norm: bool = False,
         published: bool = False,
         auxiliary: bool = True,
@@ -187,7 +183,7 @@ class GoogLeNet(Classifier):
         if published:
             self.mean.fill_(0.5)
             self.deviation.fill_(0.5)
-        self.body = GoogLeNetBody(width=width, stride=stride, norm=norm, published=published)
+        self.body = GoogLeNetBody(width=width, norm=norm, published=published)
         self.body.freeze(frozen)
         self.dropout = nn.Dropout(0.4)
         self.classifier = nn.Linear(self.body.channels[-1], len(self.classes))
@@ -248,6 +244,6 @@ TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "googlenet": {},
     "googlenet_bn": {"norm": True, "published": True, "auxiliary": False},
-    "googlenet_mini": {"classes": 10, "width": 0.125, "stride": 1, "resize": 32, "crop": 32},
+    "googlenet_mini": {"classes": 10, "width": 0.125, "resize": 32, "crop": 32},
 }
 """Name -> arguments of GoogLeNet."""
