@@ -3,9 +3,9 @@
     python recipes/cards.py CARDS_FOLDER MOBILENET_WEIGHTS [--minutes 11]
 
 AP50 0.949, AP 0.633 on the 67 test photos (ace 0.961, jack 0.966, king 0.927, nine 0.960, queen 0.969, ten 0.912), seed
-0, 11 minutes of training (13 epochs, bf16) on two cores of an AMD EPYC that other work shared, 2026-11-22. Measured with
-the shorter side at 288 pixels, before imgsz meant the longer: the same for the 480x270 photos, a little less for the
-upright ones. A tenth of the training photos chooses the best epoch.
+0, 11 minutes of training (13 epochs, bf16) on two cores of an AMD EPYC that other work shared, 2026-11-22. It was
+measured with the shorter side at 288 pixels, before imgsz meant the longer: upright photos (360x480) were then 288x384
+and are now 384x512. A tenth of the training photos chooses the best epoch.
 """
 
 import argparse
