@@ -253,6 +253,37 @@ def test_convert_keeps_classes(run, flowers):
     assert len(list(Path("new/train/빨강").iterdir())) == 8
 
 
+# --- inspect -----
+
+
+def test_a_model_is_taken_apart_in_korean(run):
+    code, out, _ = run("inspect", "lenet_modern", "--lang", "ko")
+    assert code == 0
+    assert "61,706" in out
+    assert "합성곱" in out
+
+
+def test_a_single_layer_is_worked_out(run):
+    words = [
+        "--layer",
+        "conv",
+        "--input",
+        "3,32,32",
+        "--filters",
+        "10",
+        "--kernel",
+        "4",
+        "--stride",
+        "2",
+        "--padding",
+        "1",
+    ]
+    code, out, _ = run("inspect", *words)
+    assert code == 0
+    assert "16" in out
+    assert "490" in out
+
+
 # --- signals -----
 
 

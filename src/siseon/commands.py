@@ -170,6 +170,50 @@ def models(*, task: Literal["all", "classification", "detection"] = "all", json:
     Console().print(table)
 
 
+def inspect(
+    model: Positional[str] = "",
+    *,
+    image_size: int | None = None,
+    formulas: bool = False,
+    format: Literal["text", "markdown", "csv", "html"] = "text",
+    lang: Literal["en", "ko"] = "en",
+    layer: Literal["conv", "depthwise", "transposed", "max_pool", "avg_pool", "fully_connected"] | None = None,
+    input: str = "",
+    filters: int | None = None,
+    kernel: int | None = None,
+    stride: int | None = None,
+    padding: int = 0,
+) -> None:
+    """Every layer of a model: output size, parameters, memory, MACs, receptive field; or the arithmetic of one layer.
+
+    Args:
+        model: name of the model; `siseon models` lists them
+        image_size: side of the picture in pixels; the model's own if left out
+        formulas: how each number comes about
+        format: text, markdown, csv or html
+        lang: en or ko
+        layer: kind of a single layer, instead of a model
+        input: what enters that layer: channels,height,width
+        filters: its output channels
+        kernel: its kernel, in cells
+        stride: its stride
+        padding: its padding on each side
+    """
+    from siseon.inspection.report import inspect_layer, inspect_model
+    from siseon.interface import RecipeError
+    from siseon.zoo import create
+
+    if layer is not None:
+        window = {"filters": filters, "kernel": kernel, "stride": stride, "padding": padding}
+        print(inspect_layer(layer, input, **window, format=format, language=lang), end="")  # type: ignore[arg-type]
+        return
+    if not model:
+        raise RecipeError("a model or --layer is missing", "For example: siseon inspect vgg16 --formulas")
+    network: Any = create(model)
+    size = image_size or (network.crop if network.task == "classification" else network.sizing.shorter)
+    print(inspect_model(network, size, format=format, language=lang, formulas=formulas), end="")
+
+
 def check(data: Positional[str], *, json: bool = False) -> int:
     """Read a whole data set and say what is in it and what is wrong with it; exit code 2 if it cannot be used.
 
