@@ -236,6 +236,12 @@ def test_predict_passes_over_what_cannot_be_read(run, trained, flowers):
     assert len(list(Path("runs/predict-1").glob("*.png"))) == 8
 
 
+def test_predict_passes_over_a_picture_that_is_not_there(run, trained, flowers):
+    code, out, err = run("predict", trained, "nowhere.jpg", flowers / "train" / "blue" / "0.png")
+    assert code == 0
+    assert "passed over: nowhere.jpg" in err and "1 of 1 pictures" in out
+
+
 def test_predict_fails_where_nothing_can_be_read(run, trained, flowers):
     code, _, err = run("predict", trained, flowers / "train" / "blue" / "broken.png")
     assert code == 2 and "broken.png" in err

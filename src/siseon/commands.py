@@ -125,13 +125,22 @@ def predict(
         out: folder for the results; runs/predict-N if left out
     """
     from siseon import pictures as files
+    from siseon.interface import PictureError
     from siseon.prediction import predict_files
 
-    found = files.find(pictures)
+    found: dict[Path, None] = {}
+    missing: list[PictureError] = []
+    for words in pictures:
+        try:
+            found |= dict.fromkeys(files.find([words]))
+        except PictureError as fault:
+            missing.append(fault)
+    if not found:
+        raise missing[0] if missing else PictureError("no picture is named", "Name files, folders or patterns")
     network = _model(model, weights, device)
     with _results(out, "predict") as folder:
-        faults = predict_files(network, found, folder, score=score, top=top, batch=batch)
-    for fault in faults:
+        faults = predict_files(network, list(found), folder, score=score, top=top, batch=batch)
+    for fault in (*missing, *faults):
         print(f"passed over: {fault.problem}", file=sys.stderr)
     print(f"{len(found) - len(faults)} of {len(found)} pictures; they and predictions.json are in {folder}")
     return 2 if len(faults) == len(found) else 0
