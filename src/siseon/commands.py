@@ -140,8 +140,8 @@ def predict(
     network = _model(model, weights, device)
     with _results(out, "predict") as folder:
         faults = predict_files(network, list(found), folder, score=score, top=top, batch=batch)
-    for fault in (*missing, *faults):
-        print(f"passed over: {fault.problem}", file=sys.stderr)
+    for left_out in (*missing, *faults):
+        print(f"passed over: {left_out.problem}", file=sys.stderr)
     print(f"{len(found) - len(faults)} of {len(found)} pictures; they and predictions.json are in {folder}")
     return 2 if len(faults) == len(found) else 0
 
