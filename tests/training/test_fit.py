@@ -412,6 +412,22 @@ def test_seeds_of_steps_differ():
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
+@pytest.mark.parametrize(
+    ("workers", "device", "cores", "wanted"),
+    [
+        (3, "cpu", 2, 3),
+        (0, "cuda", 8, 0),
+        (None, "cpu", 2, 0),
+        (None, "cpu", 8, 2),
+        (None, "cuda", 8, 4),
+        (None, "cuda", 2, 1),
+    ],
+)
+def test_how_many_workers(monkeypatch, workers, device, cores, wanted):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert preparation.workers_of(Recipe(workers=workers), torch.device(device)) == wanted
+
+
 def test_norms_and_biases_do_not_decay():
     groups = preparation.optimizer_of(small(), Recipe()).param_groups
     assert [group["weight_decay"] for group in groups] == [1e-4, 0]

@@ -28,6 +28,7 @@ from siseon.training.recipe import Recipe
         ({"scale": (1,)}, ["scale"]),
         ({"workers": -1}, ["workers"]),
         ({"batch": None}, ["batch"]),
+        ({"workers": 65}, ["workers"]),
         ({"minutes": 0}, ["minutes"]),
         ({"precision": "fp8"}, ["precision", "bf16"]),
         ({"ema": 1}, ["ema"]),

@@ -232,7 +232,7 @@ def _batches(
         batch=training.recipe.batch,
         seed=training.recipe.seed,
         augment=augment,
-        workers=training.recipe.workers,
+        workers=preparation.workers_of(training.recipe, training.device),
         shuffle=augment is not None,
         device=training.device,
         on_problem=notes.problem,

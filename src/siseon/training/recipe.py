@@ -34,7 +34,7 @@ class Recipe(BaseModel):
     imgsz: int | None = Field(default=None, ge=16, description="longer side (detector) or crop (classifier) in pixels")
     batch: int = Field(default=8, ge=1, description="pictures in a step")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
-    workers: int = Field(default=2, ge=0, le=64, description="processes that read pictures; 0 for none")
+    workers: int | None = Field(default=None, ge=0, le=64, description="processes that read pictures; else what pays")
     seed: int = Field(default=0, ge=0, description="the same seed gives the same run")
     patience: int = Field(default=0, ge=0, description="stop after so many epochs without a better validation; 0 never")
     optimizer: Literal["sgd", "adamw"] = Field(default="adamw", description="the rule of a step")
@@ -44,9 +44,7 @@ class Recipe(BaseModel):
     schedule: Schedule = Field(default="cosine", description="how the learning rate falls")
     warmup: float = Field(default=0.05, ge=0, description="linear rise of the rate: share of the run, or steps")
     clip: float = Field(default=10.0, ge=0, description="greatest length of the gradient; 0 for any")
-    precision: Precision = Field(
-        default="auto", description="of the arithmetic; auto is bf16 where the hardware has it"
-    )
+    precision: Precision = Field(default="auto", description="of the arithmetic; auto is bf16 where it is fast")
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of a mean of the weights, e.g. 0.999; 0 for none")
     frozen: int | None = Field(default=None, ge=0, description="first stages of the backbone that do not train")
     freeze_norm: bool | None = Field(default=None, description="batch norms do not train; else the model's own way")
