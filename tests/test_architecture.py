@@ -11,7 +11,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Lower never imports higher. docs/architecture.md says why.
 LAYERS = [
     ["interface"],
-    ["pictures", "boxes", "losses", "layers", "data.dataset", "inspection"],
+    ["pictures", "boxes", "losses", "layers", "stages", "data.dataset", "inspection"],
     ["drawing", "metrics", "tensorfile", "data"],
     ["models.classification", "training.recipe", "training.schedules"],
     ["models.detection", "evaluation", "report", "prediction", "training"],

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from siseon.interface import Classification, Images, Picture, class_names
 from siseon.layers import Body, inference
 from siseon.pictures import to_tensor
+from siseon.stages import stage
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -60,8 +61,10 @@ class Classifier(nn.Module, ABC):
         results: list[Classification] = []
         with inference(self):
             for start in range(0, len(several), batch):
-                images = torch.stack([self._prepared(picture) for picture in several[start : start + batch]])
-                scores = self(images).softmax(1).cpu()
+                with stage("preparation"):
+                    images = torch.stack([self._prepared(picture) for picture in several[start : start + batch]])
+                with stage("features"):
+                    scores = self(images).softmax(1).cpu()
                 results += [Classification(row, self.classes) for row in scores]
         return results
 

@@ -16,6 +16,7 @@ from siseon.interface import Detections, Images, Picture, Sizing, Target, class_
 from siseon.layers import inference
 from siseon.models.classification.classifier import IMAGENET_DEVIATION, IMAGENET_MEAN, one_or_more
 from siseon.pictures import to_tensor
+from siseon.stages import stage
 
 Raw = TypeVar("Raw")
 """What a detector's forward gives."""
@@ -63,13 +64,18 @@ class Detector(nn.Module, ABC, Generic[Raw]):
         results: list[Detections] = []
         with inference(self):
             for start in range(0, len(several), batch):
-                results += self._found([to_tensor(picture) for picture in several[start : start + batch]], score)
+                with stage("preparation"):
+                    tensors = [to_tensor(picture) for picture in several[start : start + batch]]
+                results += self._found(tensors, score)
         return results
 
     def _found(self, pictures: Sequence[Tensor], score: float) -> list[Detections]:
         """`predict` for one batch of tensors [3, height, width] of any size."""
-        images = self.batch([picture.to(self.mean.device) for picture in pictures])
-        found = self.detections(self(images), images, score)
+        with stage("preparation"):
+            images = self.batch([picture.to(self.mean.device) for picture in pictures])
+        raw = self(images)
+        with stage("selection"):
+            found = self.detections(raw, images, score)
         results = []
         for picture, size, objects in zip(pictures, images.sizes, found, strict=True):
             boxes = scale(objects.boxes, (picture.shape[-2] / size[0], picture.shape[-1] / size[1]))

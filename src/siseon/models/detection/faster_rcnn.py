@@ -11,9 +11,7 @@ Here    Trained jointly, without gradients through the proposals' boxes (section
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,11 +19,13 @@ from torch import Tensor
 
 from siseon import layers
 from siseon.interface import Detections, Images, RecipeError, Sizing, Target
-from siseon.models.classification import mobilenet, resnet
+from siseon.models.classification import resnet
+from siseon.models.detection.bodies import body_of
 from siseon.models.detection.detector import Detector
 from siseon.models.detection.fast_rcnn import BoxHead
 from siseon.models.detection.fpn import FPN, Backbone, SingleLevel
 from siseon.models.detection.rpn import RegionProposals
+from siseon.stages import stage
 
 
 class Outputs(NamedTuple):
@@ -73,11 +73,16 @@ class FasterRCNN(Detector[Outputs]):
     def forward(self, images: Images | Tensor | Sequence[Tensor]) -> Outputs:
         """The raw outputs for RGB images 0..1 at network size."""
         images = Images.of(images, self.sizing.multiple)
-        features = self._features(images)
-        objectness, offsets = self.rpn(features)
-        anchors = self._anchors(features, images)
-        proposals = self.rpn.proposals(objectness, offsets, anchors, sizes=images.sizes, count=self.counts)
-        class_logits, box_offsets = self.head(self._pool(features, proposals))
+        with stage("features"):
+            features = self._features(images)
+        with stage("proposals"):
+            objectness, offsets = self.rpn(features)
+            anchors = self._anchors(features, images)
+            proposals = self.rpn.proposals(objectness, offsets, anchors, sizes=images.sizes, count=self.counts)
+        with stage("regions"):
+            regions = self._pool(features, proposals)
+        with stage("head"):
+            class_logits, box_offsets = self.head(regions)
         return Outputs(features, objectness, offsets, proposals, class_logits, box_offsets)
 
     def loss(self, images: Images | Tensor | Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
@@ -144,7 +149,7 @@ def faster_rcnn(
     limit: int = 100,
     sizing: tuple[int, int, int] = Sizing(),
 ) -> FasterRCNN:
-    """Faster R-CNN on one of BODIES. Raises RecipeError for a backbone or anchors that do not fit.
+    """Faster R-CNN on one of bodies.BODIES. Raises RecipeError for a backbone or anchors that do not fit.
 
     classes: a count or the names, without the background; backbone_options: more arguments of the body, such as
     {"padding": "tensorflow"}; frozen: how many stages, with the stem, are not trained; freeze_norm: keep the batch
@@ -154,7 +159,7 @@ def faster_rcnn(
     and after NMS; anchor_samples, box_samples: learnt per picture, of the boxes at most `positive_share` objects;
     limit: detections per picture; sizing: (shorter side, longer side, multiple) in pixels.
     """
-    body = _body(backbone, backbone_options or {})
+    body = body_of(backbone, backbone_options)
     if freeze_norm:
         layers.freeze_norm(body)
     body.freeze(frozen)
@@ -181,16 +186,6 @@ def faster_rcnn(
     )
 
 
-def _body(name: str, options: Mapping[str, Any]) -> layers.Body:
-    if name not in BODIES:
-        raise RecipeError(f'there is no backbone "{name}"', f"There are {', '.join(BODIES)}")
-    known = inspect.signature(BODIES[name]).parameters
-    for option in options:
-        if option not in known:
-            raise RecipeError(f'the backbone {name} has no argument "{option}"', f"It takes {', '.join(known)}")
-    return BODIES[name](**options)
-
-
 def _anchor_sizes(maps: Backbone) -> Sequence[Sequence[float]]:
     """One size a level of a pyramid (Lin et al. 2017, section 4.1), all sizes on a single level."""
     return [[8.0 * stride] for stride in maps.strides] if isinstance(maps, FPN) else [[32, 64, 128, 256, 512]]
@@ -204,12 +199,6 @@ def _check_anchors(sizes: Sequence[Sequence[float]], maps: Backbone) -> None:
             f"Give a list for each map, {len(maps.strides)} in all, each with the same number of sizes",
         )
 
-
-BODIES: Mapping[str, Callable[..., layers.Body]] = {
-    **{name: partial(resnet.ResNetBody, **arguments) for name, arguments in resnet.BODIES.items()},
-    **{name: partial(mobilenet.MobileNetV2Body, **arguments) for name, arguments in mobilenet.BODIES.items()},
-}
-"""The bodies that `backbone` may name."""
 
 TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (
     *((rf"backbone\.body\.{old}", f"backbone.{new}") for old, new in resnet.TORCHVISION_NAMES),
