@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siseon.data import coco, folder, voc, yolo
+from siseon.data import arrays, coco, folder, voc, yolo
 from siseon.data.dataset import Data, Problem
 from siseon.data.files import Contents, FileDataset, Files, Notes, Record, clean_name
 from siseon.data.mending import mend
@@ -21,7 +21,7 @@ FORMATS = {"YOLO text": yolo, "COCO JSON": coco, "Pascal VOC": voc, "a folder fo
 
 LOOKED_FOR = (
     "Looked for: YOLO (data.yaml, or images and labels folders), COCO (*.json), Pascal VOC (*.xml), "
-    "a folder of pictures for each class"
+    "a folder of pictures for each class, arrays (*.npz)"
 )
 
 
@@ -36,8 +36,9 @@ class UnusableDataError(DataError):
 def open_data(path: str | Path, *, classes: Sequence[str] | None = None, seed: int = 0) -> Data:
     """Open a data set: "scenes" or "digits" (built in), or a folder or annotation file whose format is recognised.
 
-    Formats: Pascal VOC, COCO JSON, YOLO text, a folder of pictures for each class. classes: keep only these, in this
-    order (a model's, to evaluate it). A folder that is called like a built-in set is opened as "./scenes".
+    Formats: Pascal VOC, COCO JSON, YOLO text, a folder of pictures for each class, arrays in an .npz. classes: keep
+    only these, in this order (a model's, to evaluate it). A folder that is called like a built-in set is opened as
+    "./scenes".
 
     Splits are the data's own. Where it has only train, or one pool, 80 / 10 / 10 % become train, val and test by a
     hash of each picture's name and `seed`; where it has train and test only, 10 % of train become val. Copies of a
@@ -50,6 +51,8 @@ def open_data(path: str | Path, *, classes: Sequence[str] | None = None, seed: i
         return _built_in(str(path), classes, seed)
     source = Path(path).expanduser().absolute()
     try:
+        if source.suffix.lower() == ".npz" and source.is_file():
+            return arrays.read(source, classes, seed)
         return _open(source, classes, seed)
     except OSError as error:
         raise DataError(f"{source} cannot be read ({error})", "Check the rights of its files and the disk") from error
