@@ -238,3 +238,16 @@ def test_a_grey_mask_keeps_its_shape():
     found = warp(np.ones((10, 20), np.uint8), IDENTITY * 0.5, (5, 10), smooth=False)
     assert found.shape == (5, 10)
     assert (found == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cutout_wipes_one_square(seed):
+    picture = np.zeros((40, 60, 3), np.uint8)
+    augment = Augment(flip=0, scale=(1, 1), brightness=0, contrast=0, saturation=0, hue=0, cutout=0.5)
+    changed, _ = augment.place(picture, Annotation("a"), np.random.default_rng(seed), frame=Sizing(40, 60, 1))
+    wiped = (changed == FILL).all(axis=2)
+    rows, columns = np.flatnonzero(wiped.any(1)), np.flatnonzero(wiped.any(0))
+    assert wiped.sum() == len(rows) * len(columns) <= 20 * 20
+    assert 10 <= len(rows) <= 20
+    assert 10 <= len(columns) <= 20
+    assert not changed[~wiped].any()

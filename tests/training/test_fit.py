@@ -12,8 +12,9 @@ from small_run import CLASSES, Noise, SmallClassifier, noise, small
 from torch import nn
 
 from siseon import tensorfile
+from siseon.data.batches import Batch
 from siseon.data.dataset import Annotation, Data
-from siseon.interface import DataError, RecipeError, SiseonError, Sizing, WeightsError
+from siseon.interface import DataError, Images, RecipeError, SiseonError, Sizing, WeightsError
 from siseon.layers import Body
 from siseon.training import preparation, records
 from siseon.training.fit import fit, resume
@@ -433,3 +434,19 @@ def test_norms_and_biases_do_not_decay():
     assert [group["weight_decay"] for group in groups] == [1e-4, 0]
     assert all(parameter.ndim > 1 for parameter in groups[0]["params"])
     assert sum(len(group["params"]) for group in groups) == len(list(small().parameters()))
+
+
+@pytest.mark.parametrize("mixing", [{"smoothing": 0.1}, {"mixup": 0.2}, {"cutmix": 1.0, "mixup": 1.0, "cutout": 0.5}])
+def test_mixed_labels_train(mixing):
+    batch = Batch(Images.of(torch.rand(4, 3, 8, 8)), torch.arange(4), tuple("abcd"), 0)
+    images, shares = preparation.mixed(batch, Recipe(**mixing), 5, step=1)
+    assert shares.shape == (4, 5)
+    assert shares.sum(1).tolist() == pytest.approx([1] * 4)
+    assert torch.equal(images.tensor, batch.images.tensor) == (not {"mixup", "cutmix"} & set(mixing))
+    again = preparation.mixed(batch, Recipe(**mixing), 5, step=1)[0]
+    assert torch.equal(images.tensor, again.tensor)
+
+
+def test_without_mixing_labels_stay_labels():
+    batch = Batch(Images.of(torch.rand(2, 3, 8, 8)), torch.tensor([1, 0]), ("a", "b"), 0)
+    assert preparation.mixed(batch, Recipe(), 5, step=1) == (batch.images, batch.targets)

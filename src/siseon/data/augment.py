@@ -53,8 +53,9 @@ class Augment:
     scale; what no longer fits is cut off at a random place, what no longer fills the frame is put at a random place on
     FILL. rotate, shear: greatest angle in degrees, either way. translate: greatest further shift, as a share of the
     side. brightness, contrast, saturation: greatest change, as a share, either way. hue: greatest turn in degrees.
-    visible: an object of which less than this share of the box remains in view becomes a crowd region, which counts
-    neither as an object nor as background.
+    cutout: side of a square at a random place that becomes FILL, as a share of the picture's shorter side (DeVries and
+    Taylor 2017, arXiv:1708.04552); the edge may cut it. visible: an object of which less than this share of the box
+    remains in view becomes a crowd region, which counts neither as an object nor as background.
     """
 
     flip: float = 0.5
@@ -66,6 +67,7 @@ class Augment:
     contrast: float = 0.2
     saturation: float = 0.2
     hue: float = 5.0
+    cutout: float = 0.0
     visible: float = 0.3
 
     @staticmethod
@@ -93,6 +95,8 @@ class Augment:
         picture = warp(picture, matrix, target, smooth=isinstance(frame, Crop))
         if colours is not None:
             picture = cv2.transform(picture, colours)
+        if self.cutout:
+            wipe_square(picture, self.cutout, random)
         return picture, move(annotation, matrix, target, visible=self.visible, masks=masks)
 
     def geometry(
@@ -131,6 +135,14 @@ class Augment:
         in_yiq[1:, 1:] = chroma
         linear = (1 + brightness) * (1 + contrast) * _FROM_YIQ @ in_yiq @ _TO_YIQ
         return np.column_stack([linear, np.full(3, -contrast * _MIDDLE_GREY)])
+
+
+def wipe_square(picture: np.ndarray, share: float, random: np.random.Generator) -> None:
+    """Fill a square around a random pixel, of `share` of the shorter side and cut at the edges, with FILL."""
+    height, width = picture.shape[:2]
+    side = round(share * min(height, width))
+    top, left = int(random.integers(height)) - side // 2, int(random.integers(width)) - side // 2
+    picture[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = FILL
 
 
 def placement(frame: Frame, size: Size) -> tuple[Size, tuple[float, float]]:

@@ -18,6 +18,7 @@ from siseon.training.checkpoint import BEST, LAST, STATE, State
 from siseon.training.recipe import Recipe
 from siseon.training.records import Row
 from siseon.training.schedules import factor
+from siseon.training.transfer import Transfer
 
 
 @dataclass
@@ -98,6 +99,7 @@ class Training:
         self.optimizer = preparation.optimizer_of(model, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.average = preparation.mean_of_weights(model, recipe)
+        self.transfer = Transfer(model, recipe.transfer) if recipe.transfer else None
         self.course = Course()
         self._best: dict[str, Tensor] = {}
         self._saved = time.monotonic()
@@ -108,14 +110,16 @@ class Training:
         return self.average.module if self.average else self.model
 
     def set_rate(self, steps: int) -> float:
-        """Set the learning rate of the coming step, and give the share of the run that it ends."""
+        """Set the learning rate of the coming step and what learns in it; give the share of the run that it ends."""
         share = self.course.share(self.recipe, steps)
         recipe, warmup = self.recipe, self.recipe.warmup
         height = factor(recipe.schedule, share, warmup=warmup if warmup < 1 else 0)
         rise = (self.course.step + 1) / warmup if warmup >= 1 else 1.0
         self.course.rate = recipe.learning_rate * min(height, rise)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.course.rate
+            group["lr"] = self.course.rate * group["share"]
+        if self.transfer:
+            self.transfer.at(share)
         return share
 
     def save(self, *, improved: bool = False) -> None:

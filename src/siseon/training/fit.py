@@ -72,6 +72,7 @@ def fit(
     facts = preparation.contract(model)
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(facts, data)
+    recipe = recipe.changed(flip=preparation.flip_of(recipe, data.classes))
     training = Training(model, recipe, None if out is None else _new_folder(Path(out), recipe))
     training.save()  # so that a kill before the first step, too, leaves a run to go on with
     return _train(training, data, evaluate, progress or fitting(), augment)
@@ -149,13 +150,15 @@ def _epoch(training: Training, batches: Batches, progress: Progress, signals: Si
     """What is left of the epoch in hand, batch by batch: losses, gradient, step."""
     model, recipe, course = training.model.train(), training.recipe, training.course
     optimizer, scaler = training.optimizer, training.scaler
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    classes = len(preparation.contract(model).classes)
     before = time.monotonic()
     for batch in batches.epoch(course.epoch, start=course.batch):
         torch.manual_seed(preparation.seed_of(recipe.seed, course.step))
         share = training.set_rate(steps=recipe.epochs * len(batches))
+        images, targets = preparation.mixed(batch, recipe, classes, step=course.step)
         with training.arithmetic:
-            losses = preparation.contract(model).loss(batch.images, batch.targets)
+            losses = preparation.contract(model).loss(images, targets)
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
         scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         scaler.unscale_(optimizer)

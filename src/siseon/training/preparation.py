@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from siseon.data import mixing
 from siseon.data.augment import Augment, Crop, Frame
-from siseon.interface import Images, RecipeError, Sizing
-from siseon.layers import Body, freeze_norm
+from siseon.data.batches import Batch
+from siseon.interface import Images, RecipeError, Sizing, Target
+from siseon.layers import freeze_norm
 from siseon.training.recipe import Recipe
+from siseon.training.transfer import BODY_SHARE, body_of, transferred
 
 
 class Model(Protocol):
@@ -93,7 +96,7 @@ def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> None:
     if recipe.imgsz is not None:
         _resize(contract(model), recipe.imgsz)
     if recipe.frozen:
-        body = next((module for module in model.modules() if isinstance(module, Body)), None)
+        body = body_of(model)
         if body is None:
             raise RecipeError("this model has no stages that could be frozen", "Leave frozen out")
         body.freeze(recipe.frozen)
@@ -109,20 +112,53 @@ def frame_of(model: nn.Module) -> Frame:
     return facts.sizing if facts.task == "detection" else Crop(facts.resize, facts.crop)
 
 
+def flip_of(recipe: Recipe, classes: Sequence[str]) -> float:
+    """The share of pictures to mirror: the recipe's, else half, but none where classes are letters and digits."""
+    if recipe.flip is not None:
+        return recipe.flip
+    return 0.0 if all(len(name) == 1 for name in classes) else 0.5
+
+
 def augment_of(recipe: Recipe) -> Augment:
     """The recipe's random changes of the training pictures."""
     return Augment(**{name: getattr(recipe, name) for name in Augment.__dataclass_fields__ if name != "visible"})
 
 
+def mixed(batch: Batch, recipe: Recipe, classes: int, *, step: int) -> tuple[Images, Tensor | list[Target]]:
+    """Pictures and targets of a batch after the recipe's label smoothing and mixing; a detector's are left alone."""
+    images, labels = batch.images, batch.targets
+    if not isinstance(labels, Tensor) or not (recipe.smoothing or recipe.mixup or recipe.cutmix):
+        return images, labels
+    shares = mixing.smoothed(labels, classes=classes, smoothing=recipe.smoothing)
+    random = np.random.default_rng([recipe.seed, step])
+    ways = [(mixing.mixup, recipe.mixup), (mixing.cutmix, recipe.cutmix)]
+    chosen = [(way, alpha) for way, alpha in ways if alpha]
+    if not chosen:
+        return images, shares
+    way, alpha = chosen[int(random.integers(len(chosen)))]
+    pictures, shares = way(images.tensor, shares, alpha=alpha, random=random)
+    return Images(pictures, images.sizes), shares
+
+
 def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer of all parameters that train; norms and biases, which have one axis or none, without decay."""
+    """The optimizer of all parameters that train; norms and biases, which have one axis or none, without decay.
+
+    Each group's "share" is its part of the learning rate: BODY_SHARE for a body that is transferred.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise RecipeError("no part of the model is left to train", "Freeze less")
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
+    body = set(transferred(model).parameters()) if recipe.transfer else set()
+    groups: list[dict[str, Any]] = []
+    for share, parameters in (
+        (1.0, [parameter for parameter in trained if parameter not in body]),
+        (BODY_SHARE, [parameter for parameter in trained if parameter in body]),
+    ):
+        if parameters:
+            groups += [
+                {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay, "share": share},
+                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, "share": share},
+            ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=True)

@@ -48,7 +48,13 @@ class Recipe(BaseModel):
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of a mean of the weights, e.g. 0.999; 0 for none")
     frozen: int | None = Field(default=None, ge=0, description="first stages of the backbone that do not train")
     freeze_norm: bool | None = Field(default=None, description="batch norms do not train; else the model's own way")
-    flip: float = Field(default=0.5, ge=0, le=1, description="share of pictures mirrored left to right")
+    transfer: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the run in which only new layers learn; then all, the body slower",
+    )
+    flip: float | None = Field(default=None, ge=0, le=1, description="share of pictures mirrored; else what suits")
     scale: tuple[float, float] = Field(default=(0.8, 1.25), description="least and greatest random enlargement")
     rotate: float = Field(default=0.0, ge=0, le=180, description="greatest random turn in degrees")
     shear: float = Field(default=0.0, ge=0, le=45, description="greatest random slant in degrees")
@@ -57,6 +63,10 @@ class Recipe(BaseModel):
     contrast: float = Field(default=0.2, ge=0, lt=1, description="greatest random change of contrast, as a share")
     saturation: float = Field(default=0.2, ge=0, lt=1, description="greatest random change of saturation, as a share")
     hue: float = Field(default=5.0, ge=0, le=180, description="greatest random turn of the colours in degrees")
+    cutout: float = Field(default=0.0, ge=0, le=1, description="side of a square wiped out, as a share of the picture")
+    mixup: float = Field(default=0.0, ge=0, description="alpha of Mixup (classifier), e.g. 0.2; 0 for none")
+    cutmix: float = Field(default=0.0, ge=0, description="alpha of CutMix (classifier), e.g. 1; 0 for none")
+    smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing (classifier), e.g. 0.1")
     save_every: float = Field(default=60.0, gt=0, description="seconds between saves; each epoch is saved anyway")
     tensorboard: bool = Field(default=False, description="write events for TensorBoard too")
     options: dict[str, Any] = Field(default_factory=dict, description="further keyword arguments of the model")
