@@ -71,6 +71,7 @@ def evaluate(
     split: str = "test",
     weights: str | None = None,
     batch: int = 8,
+    mirrored: bool = False,
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
@@ -82,6 +83,7 @@ def evaluate(
         split: train, val or test
         weights: imagenet, coco or a file, where the model is given by its name
         batch: pictures at once
+        mirrored: a classifier judges each picture and its mirror image, and takes the mean
         device: auto, cpu, cuda, mps
         out: folder for the report; runs/evaluate-N if left out
     """
@@ -94,7 +96,9 @@ def evaluate(
     if source is None:
         raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
     with _results(out, "evaluate") as folder, _progress(f"{split} of {source}") as done:
-        result = compare(network, open_data(source), split=split, batch=batch, out=folder, progress=done)
+        result = compare(
+            network, open_data(source), split=split, batch=batch, mirrored=mirrored, out=folder, progress=done
+        )
     print(result.table())
     for problem in result.problems:
         print(f"passed over: {problem}", file=sys.stderr)
@@ -109,6 +113,7 @@ def predict(
     top: int = 5,
     weights: str | None = None,
     batch: int = 4,
+    mirrored: bool = False,
     device: str = "auto",
     out: Path | None = None,
 ) -> int:
@@ -121,6 +126,7 @@ def predict(
         top: how many classes a classifier names
         weights: imagenet, coco or a file, where the model is given by its name
         batch: pictures at once
+        mirrored: a classifier judges each picture and its mirror image, and takes the mean
         device: auto, cpu, cuda, mps
         out: folder for the results; runs/predict-N if left out
     """
@@ -139,7 +145,7 @@ def predict(
         raise missing[0] if missing else PictureError("no picture is named", "Name files, folders or patterns")
     network = _model(model, weights, device)
     with _results(out, "predict") as folder:
-        faults = predict_files(network, list(found), folder, score=score, top=top, batch=batch)
+        faults = predict_files(network, list(found), folder, score=score, top=top, batch=batch, mirrored=mirrored)
     for left_out in (*missing, *faults):
         print(f"passed over: {left_out.problem}", file=sys.stderr)
     print(f"{len(found) - len(faults)} of {len(found)} pictures; they and predictions.json are in {folder}")

@@ -105,6 +105,7 @@ def evaluate(
     split: str = "test",
     batch: int = 8,
     score: float = 0.05,
+    mirrored: bool = False,
     out: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -112,13 +113,13 @@ def evaluate(
 
     data: a Data, of which `split` is taken ("test" falls back to "val" and the other way round), or one Dataset.
     score: the least score of a detection that counts; Detectron and torchvision take 0.05 too, so figures can be
-    compared. Classes are matched by name: a detector may know others than the data, which then count neither as right
-    nor as wrong. progress is called with the number of pictures done and of all. Raises DataError where model and
-    data do not fit each other.
+    compared. mirrored: a classifier judges each picture and its mirror image. Classes are matched by name: a
+    detector may know others than the data, which then count neither as right nor as wrong. progress is called with the
+    number of pictures done and of all. Raises DataError where model and data do not fit each other.
     """
     dataset = _split_of(data, split) if isinstance(data, Data) else data
     translate = _translation(model, dataset)
-    options = {"score": score} if model.task == "detection" else {}
+    options = {"score": score} if model.task == "detection" else {"mirrored": True} if mirrored else {}
     answers: list[Answer] = []
     problems: list[Problem] = []
     seconds = 0.0

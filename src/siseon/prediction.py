@@ -23,6 +23,7 @@ def predict_files(
     score: float = 0.5,
     top: int = 5,
     batch: int = 4,
+    mirrored: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[PictureError]:
     """Predict `files` and write the drawn pictures and predictions.json into `out`; one line is said for each file.
@@ -31,7 +32,7 @@ def predict_files(
     work is stopped half-way, with what was done.
     """
     out.mkdir(parents=True, exist_ok=True)
-    options = {"score": score} if model.task == "detection" else {}
+    options = {"score": score} if model.task == "detection" else {"mirrored": True} if mirrored else {}
     rows: list[dict[str, Any]] = []
     faults: list[PictureError] = []
     names = _free_names(files)

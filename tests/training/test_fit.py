@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from siseon.interface import DataError, Images, RecipeError, SiseonError, Sizing
 from siseon.layers import Body
 from siseon.training import preparation, records
 from siseon.training.fit import fit, resume
+from siseon.training.interruption import Interrupted
 from siseon.training.progress import Silent
 from siseon.training.recipe import Recipe
 
@@ -450,3 +453,44 @@ def test_mixed_labels_train(mixing):
 def test_without_mixing_labels_stay_labels():
     batch = Batch(Images.of(torch.rand(2, 3, 8, 8)), torch.tensor([1, 0]), ("a", "b"), 0)
     assert preparation.mixed(batch, Recipe(), 5, step=1) == (batch.images, batch.targets)
+
+
+class HalfLearnt(SmallClassifier):
+    """Counts, in a buffer, the pictures that it was completed with."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def complete(self, batches):
+        self.modes = [self.training]
+        self.seen.fill_(sum(len(images) for images, _ in batches))
+
+
+def test_a_model_is_completed_once_on_all_pictures_and_saved(tmp_path):
+    torch.manual_seed(0)
+    run = fit(HalfLearnt(), noise(20, 5), out=tmp_path / "run", **FAST)
+    assert run.model.modes == [False]
+    assert run.model.seen == 19  # one cannot be read
+    saved = tensorfile.read(tmp_path / "run" / "best.safetensors")[0]
+    assert saved["seen"] == 19
+    assert tensorfile.read(tmp_path / "run" / "last.safetensors")[0]["seen"] == 0
+
+
+def test_stopped_while_it_is_completed(tmp_path, monkeypatch):
+    def stopped(self, batches):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    torch.manual_seed(0)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(HalfLearnt, "complete", stopped)
+        fit(HalfLearnt(), noise(20, 5), out=tmp_path / "run", **FAST)
+
+    def load(file):
+        model = HalfLearnt()
+        model.load_state_dict(tensorfile.read(file)[0])
+        return model
+
+    run = resume(tmp_path / "run", load=load, data=noise(20, 5), progress=Silent())
+    assert run.model.seen == 19
+    assert len(run.history) == FAST["epochs"]

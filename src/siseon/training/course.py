@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -167,6 +168,14 @@ class Training:
         best = self._best if self.folder is None else tensorfile.read(self.folder / BEST)[0]
         self.model.load_state_dict(best)
         return self.model.eval()
+
+    def keep_best(self, model: object) -> None:
+        """Save the best model again, after it was completed."""
+        if self.folder is not None:
+            course = self.course
+            checkpoint.save(
+                self.folder, {BEST: self._model_writer(cast(nn.Module, model))}, step=course.step, epoch=course.epoch
+            )
 
     def _model_writer(self, model: nn.Module) -> checkpoint.Writer:
         facts = {"epoch": str(self.course.epoch), "step": str(self.course.step)}

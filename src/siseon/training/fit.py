@@ -135,15 +135,30 @@ def _train(
                 line = records.line(course.history[-1], recipe.epochs)
                 notes.note(line)
                 progress.epoch(line)
+            model = training.best_model()
+            if isinstance(model, preparation.Completed):
+                with signals.at_once():
+                    _complete(model, training, data.train, notes, progress)
         except Stop:
-            training.save()
+            if not course.finished:  # else everything is saved, and the model at hand is the best, not the last
+                training.save()
             assert training.folder and signals.number  # without a folder no signal is caught
             raise Interrupted(training.folder, number=signals.number, step=course.step) from None
         notes.epochs(course.history, last=True)
     history = course.history
     metric = records.main_metric(history[-1])
     best = history[course.best_epoch - 1][metric]
-    return Run(training.folder, training.best_model(), history, metric, best)
+    return Run(training.folder, model, history, metric, best)
+
+
+def _complete(
+    model: preparation.Completed, training: Training, dataset: Dataset, notes: records.Records, progress: Progress
+) -> None:
+    """Fit what is not learnt by gradients, on the training pictures as they are, and save the best model again."""
+    progress.epoch("the epochs are over; fitting what is not learnt by gradients")
+    with _batches(training, dataset, notes, augment=None) as batches:
+        model.complete((batch.images, batch.targets) for batch in batches.epoch(0))
+    training.keep_best(model)
 
 
 def _epoch(training: Training, batches: Batches, progress: Progress, signals: Signals) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,6 +41,14 @@ class Model(Protocol):
 
     def state_dict(self) -> dict[str, Any]:
         """The tensors by name."""
+
+
+@runtime_checkable
+class Completed(Protocol):
+    """A model that is not learnt by gradients alone, such as R-CNN with its support vector machines."""
+
+    def complete(self, batches: Iterable[tuple[Images, Any]]) -> None:
+        """Fit the rest to the training pictures, which come once and without random changes, in evaluation mode."""
 
 
 def contract(model: nn.Module) -> Model:

@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from siseon import zoo
 from siseon.interface import PictureError
 from siseon.models.classification.classifier import Classifier, one_or_more
 
@@ -103,3 +104,14 @@ def test_scaling_down_averages():
 )
 def test_one_picture_or_several(given, count):
     assert len(one_or_more(given)) == count
+
+
+def test_mirrored_is_the_mean_of_both_views():
+    torch.manual_seed(0)
+    model = zoo.create("resnet_mini", classes=3)
+    picture = torch.rand(3, 40, 50)
+    both = model.predict(picture, mirrored=True)[0].scores
+    one, other = (model.predict(view)[0].scores for view in (picture, picture.flip(-1)))
+    torch.testing.assert_close(both, (one + other) / 2)
+    assert not torch.allclose(one, other, atol=1e-5)
+    torch.testing.assert_close(model.predict(picture.flip(-1), mirrored=True)[0].scores, both)

@@ -23,11 +23,13 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 class Classifier(nn.Module, ABC):
     """A network that gives a picture one class.
 
-    classes: a count or the names. `predict` scales the shorter side of a picture to `resize` pixels and takes the
-    central square of `crop` pixels, as ImageNet's evaluation does; `forward` and `loss` take images as they are.
+    classes: a count or the names. `predict` scales the shorter side of a picture to `resize` pixels, by `interpolation`,
+    and takes the central square of `crop` pixels, as ImageNet's evaluation does; `forward` and `loss` take images as
+    they are.
     """
 
     task: Literal["classification"] = "classification"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     body: Body
     mean: Tensor
     deviation: Tensor
@@ -52,10 +54,14 @@ class Classifier(nn.Module, ABC):
         """{"class": cross-entropy}; targets: labels, int64 [batch], or shares of each class, float [batch, classes]."""
         return {"class": F.cross_entropy(self(images), targets)}
 
-    def predict(self, pictures: Picture | Sequence[Picture], *, batch: int = 32) -> list[Classification]:
+    def predict(
+        self, pictures: Picture | Sequence[Picture], *, batch: int = 32, mirrored: bool = False
+    ) -> list[Classification]:
         """The class scores of each picture, or of one: files, PIL images, arrays or tensors of any size.
 
-        batch: how many pictures go through the network at once. Raises PictureError naming a file that cannot be read.
+        batch: how many pictures go through the network at once; mirrored: the mean of the scores of each picture and of
+        its mirror image (AlexNet's paper, section 4.1, averages so), in twice the time. Raises PictureError naming a
+        file that cannot be read.
         """
         several = one_or_more(pictures)
         results: list[Classification] = []
@@ -64,8 +70,10 @@ class Classifier(nn.Module, ABC):
                 with stage("preparation"):
                     images = torch.stack([self._prepared(picture) for picture in several[start : start + batch]])
                 with stage("features"):
-                    scores = self(images).softmax(1).cpu()
-                results += [Classification(row, self.classes) for row in scores]
+                    scores = self(images).softmax(1)
+                    if mirrored:
+                        scores = (scores + self(images.flip(-1)).softmax(1)) / 2
+                results += [Classification(row, self.classes) for row in scores.cpu()]
         return results
 
     def _prepared(self, picture: Picture) -> Tensor:
@@ -73,7 +81,8 @@ class Classifier(nn.Module, ABC):
         image = to_tensor(picture).to(self.mean.device)
         shorter = min(image.shape[-2:])
         size = [self.resize * side // shorter for side in image.shape[-2:]]
-        scaled = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+        scaled = F.interpolate(image[None], size, mode=self.interpolation, antialias=True)[0]
+        scaled = scaled.clamp(0, 1)  # bicubic weights overshoot at edges
         top, left = (round((side - self.crop) / 2) for side in size)
         return scaled[:, top : top + self.crop, left : left + self.crop]
 
