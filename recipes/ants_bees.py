@@ -2,8 +2,8 @@
 
     python recipes/ants_bees.py ANTS_BEES_FOLDER MOBILENET_WEIGHTS [--minutes 3]
 
-Accuracy 0.961 on the 153 validation photos, which also chose the epoch (there are no others), seed 0, after 12 epochs in
-2.2 minutes on two cores of an AMD EPYC that other work shared, 2026-11-22.
+Accuracy 0.961 on the 153 validation photos, which also chose the epoch (there are no others), seed 0, after 12 epochs
+in 2.2 minutes on two cores of an AMD EPYC that other work shared, 2026-11-22.
 """
 
 import argparse

@@ -6,12 +6,12 @@
 Accuracy on the 10,000 test digits, seed 0, 2026-11-22, two cores of an AMD EPYC that other work shared:
 
     lenet_modern    0.993    4 minutes (10 epochs)
-    deep_digits     0.996    8 minutes (11 epochs)
-    lenet           0.982    6 minutes (13 epochs): the original, whose outputs are distances to drawn figures
+    deep_digits     0.996    8 minutes (10 epochs)
+    lenet           0.982    6 minutes (12 epochs): the original, whose outputs are distances to drawn figures
 
 A tenth of the training digits chooses the epoch. The same as a command:
-siseon train lenet_modern --data MNIST.npz --minutes 4 --epochs 15 --batch 128 --scale 0.9 1.1 --rotate 10 --brightness 0
---contrast 0 --saturation 0 --hue 0 --lr 0.003 --precision fp32
+siseon train lenet_modern --data MNIST.npz --minutes 4 --epochs 15 --batch 128 --scale 0.9 1.1 --rotate 10
+--brightness 0 --contrast 0 --saturation 0 --hue 0 --lr 0.003 --precision fp32
 """
 
 import argparse
