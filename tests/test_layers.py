@@ -2,8 +2,21 @@ import pytest
 import torch
 from torch import nn
 
-from siseon.interface import RecipeError
-from siseon.layers import Body, Residual, SameConv2d, conv_norm, conv_norm_relu, freeze_norm, inference
+from siseon.interface import RecipeError, SiseonError
+from siseon.layers import (
+    Body,
+    Grey,
+    Residual,
+    SameConv2d,
+    SqueezeExcitation,
+    StochasticDepth,
+    conv_norm,
+    conv_norm_relu,
+    conv_relu,
+    freeze_norm,
+    inference,
+    to_grid,
+)
 
 
 def small_body():
@@ -113,3 +126,62 @@ def test_inference_leaves_each_part_in_its_mode():
         assert torch.is_inference_mode_enabled()
         raise ValueError("stop")
     assert [model.training, model[0].training, model[1].training] == [True, True, False]
+
+
+@pytest.mark.parametrize(("size", "good"), [((8, 9), True), ((8, 8), True), ((7, 30), False), ((30, 1), False)])
+def test_a_body_refuses_pictures_below_its_least_size(size, good):
+    body = Body(conv_relu(3, 4), [nn.MaxPool2d(8)], ends=(1,), channels=(4,), strides=(8,), least=8)
+    if good:
+        assert body.features(torch.zeros(1, 3, *size))[0].shape == (1, 4, 1, 1)
+        return
+    with pytest.raises(SiseonError, match=f"{size[0]} x {size[1]} pixels are too small .* 8 pixels on each side"):
+        body.features(torch.zeros(1, 3, *size))
+
+
+def test_a_convolution_and_a_rectifier():
+    block, x = conv_relu(2, 3, kernel=3, stride=2, padding=1), torch.randn(1, 2, 5, 5)
+    wanted = nn.functional.conv2d(x, block.conv.weight, block.conv.bias, 2, 1).clamp(min=0)
+    torch.testing.assert_close(block(x), wanted)
+
+
+def test_grey_is_the_mean_of_the_colours():
+    assert Grey()(torch.tensor([0.0, 0.3, 0.9]).view(1, 3, 1, 1)).item() == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("maps", "side", "wanted"),
+    [
+        ([[1.0, 2], [3, 4]], 2, [[1.0, 2], [3, 4]]),
+        ([[1.0, 2], [3, 4]], 1, [[2.5]]),
+        ([[5.0]], 2, [[5.0, 5], [5, 5]]),
+    ],
+)
+def test_maps_are_brought_to_a_grid(maps, side, wanted):
+    assert to_grid(torch.tensor(maps)[None, None], side)[0, 0].tolist() == wanted
+
+
+def test_squeeze_excitation_is_equations_2_to_4():
+    block = SqueezeExcitation(6, 2)
+    x = torch.randn(3, 6, 4, 5)
+    wanted = torch.empty_like(x)
+    for number, maps in enumerate(x):
+        z = torch.stack([each.sum() / 20 for each in maps])
+        hidden = (block.squeeze.weight[:, :, 0, 0] @ z + block.squeeze.bias).clamp(min=0)
+        s = 1 / (1 + torch.exp(-(block.excite.weight[:, :, 0, 0] @ hidden + block.excite.bias)))
+        for channel in range(6):
+            wanted[number, channel] = s[channel] * maps[channel]
+    torch.testing.assert_close(block(x), wanted)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_stochastic_depth_drops_whole_pictures(share):
+    drop = StochasticDepth(share).train()
+    rows = drop(torch.ones(4000, 1, 2, 2))[:, 0]
+    zero = (rows == 0).flatten(1).all(1)
+    assert zero.float().mean().item() == pytest.approx(share, abs=0.03)
+    torch.testing.assert_close(rows[~zero], torch.full_like(rows[~zero], 1 / (1 - share) if share < 1 else 0))
+
+
+def test_stochastic_depth_does_nothing_in_evaluation():
+    x = torch.rand(3, 2, 4, 4)
+    assert StochasticDepth(0.9).eval()(x) is x

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siseon.interface import RecipeError
+from siseon.interface import RecipeError, SiseonError
 
 Padding: TypeAlias = Literal["symmetric", "tensorflow"]
 """Where a convolution puts zeros around its input: on both sides alike, or where TensorFlow's SAME puts them."""
@@ -61,6 +61,58 @@ def conv_norm_relu(
     return block
 
 
+def conv_relu(channels: int, width: int, *, kernel: int = 1, stride: int = 1, padding: int = 0) -> nn.Sequential:
+    """A convolution with bias from `channels` to `width` channels, then a rectifier."""
+    convolution = nn.Conv2d(channels, width, kernel, stride, padding)
+    return nn.Sequential(OrderedDict[str, nn.Module](conv=convolution, relu=nn.ReLU(inplace=True)))
+
+
+class Grey(nn.Module):
+    """The mean of the colours: [batch, 3, height, width] to [batch, 1, height, width]."""
+
+    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+        return images.mean(1, keepdim=True)
+
+
+def to_grid(maps: Tensor, side: int) -> Tensor:
+    """Maps [batch, channels, height, width] of side x side cells as they are, others averaged (or repeated) to that."""
+    return maps if maps.shape[-2:] == (side, side) else F.adaptive_avg_pool2d(maps, side)
+
+
+class SqueezeExcitation(nn.Module):
+    """x times one number, 0..1, for each of its `channels`: Hu et al. 2018, equations 2 to 4.
+
+    squeezed: units of the hidden layer, C / r; activation: of the hidden layer (the paper's is a rectifier).
+    """
+
+    def __init__(self, channels: int, squeezed: int, *, activation: type[nn.ReLU | nn.SiLU] = nn.ReLU) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, squeezed, 1)
+        self.activation = activation(inplace=True)
+        self.excite = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        means = F.adaptive_avg_pool2d(x, 1)
+        return x * torch.sigmoid(self.excite(self.activation(self.squeeze(means))))
+
+
+class StochasticDepth(nn.Module):
+    """In training, zero for whole pictures at random; the others are enlarged to keep the mean (Huang et al. 2016).
+
+    share: of the pictures [batch, channels, height, width] that are dropped, 0..1.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        if not self.training or self.share == 0:
+            return x
+        kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.share
+        return x * kept.to(x.dtype) / max(1 - self.share, 1e-8)
+
+
 class Residual(nn.Module):
     """relu(branch(x) + shortcut(x)): He et al. 2016, equation 1."""
 
@@ -73,11 +125,28 @@ class Residual(nn.Module):
         return F.relu(self.branch(x) + self.shortcut(x), inplace=True)
 
 
+def before_pooling(layers: Sequence[nn.Module]) -> tuple[int, ...]:
+    """The numbers of the layers that a max pooling follows, and of the last: where the stages of a plain chain end."""
+    ends = (number for number in range(len(layers) - 1) if isinstance(layers[number + 1], nn.MaxPool2d))
+    return (*ends, len(layers) - 1)
+
+
+def check_size(images: Tensor, *, least: int, network: str) -> None:
+    """Raise SiseonError where pictures [batch, channels, height, width] have a side of fewer than `least` pixels."""
+    height, width = images.shape[-2:]
+    if min(height, width) < least:
+        raise SiseonError(
+            f"pictures of {height} x {width} pixels are too small for {network}",
+            f"It needs {least} pixels on each side: scale them up, or take a network with fewer poolings",
+        )
+
+
 class Body(nn.Module):
     """The convolutional part of a classifier, which is also the backbone of a detector: a stem, then layers.
 
     `ends` are the numbers, from 1, of the layers whose outputs `features` gives; the stages of the network end there.
-    channels and strides: one entry a stage, strides in pixels of the input.
+    channels and strides: one entry a stage, strides in pixels of the input; least: pixels that each side of a picture
+    must have, so that the last map is not empty.
     """
 
     def __init__(
@@ -88,6 +157,7 @@ class Body(nn.Module):
         ends: tuple[int, ...],
         channels: tuple[int, ...],
         strides: tuple[int, ...],
+        least: int = 1,
     ) -> None:
         super().__init__()
         self.stem = stem
@@ -95,9 +165,14 @@ class Body(nn.Module):
         self.ends = ends
         self.channels = channels
         self.strides = strides
+        self.least = least
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """The map at the end of each stage, finest first, of normalised images [batch, 3, height, width]."""
+        """The map at the end of each stage, finest first, of normalised images [batch, 3, height, width].
+
+        Raises SiseonError for pictures that are too small, see `check_size`.
+        """
+        check_size(images, least=self.least, network=type(self).__name__.removesuffix("Body"))
         x = self.stem(images)
         maps = []
         for number, layer in enumerate(self.layers.values(), 1):

@@ -7,7 +7,9 @@ from torch import nn
 
 from golden import Summary
 from siseon.interface import SiseonError
-from siseon.models.classification.alexnet import VARIANTS, AlexNet, before_pooling, response_norm
+from siseon.layers import before_pooling
+from siseon.models.classification.alexnet import VARIANTS, AlexNet
+from siseon.normalisations import response_norm
 
 # torchvision 0.28's alexnet on the tensors and the pictures of fill.py.
 LOGITS_224 = Summary(

@@ -98,6 +98,22 @@ def test_scaling_down_averages():
     torch.testing.assert_close(prepared, torch.full((3, 8, 8), 0.5), atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(40, 60), (9, 9)])
+def test_scaling_is_that_of_pillow(kind, size):
+    picture = np.random.default_rng(0).integers(64, 192, (*size, 3), np.uint8)  # nothing for Pillow to clip
+    model = MeanColour(resize=16, crop=16)
+    model.interpolation = kind
+    height, width = (16 * side // min(size) for side in size)
+    scaled = (
+        np.array(Image.fromarray(picture).resize((width, height), Image.Resampling[kind.upper()]), np.float32) / 255
+    )
+    left = round((width - 16) / 2)
+    found = model._prepared(picture).permute(1, 2, 0).numpy()
+    assert np.abs(found - scaled[:, left : left + 16]).max() < 0.01
+    assert found.min() >= 0 and found.max() <= 1
+
+
 @pytest.mark.parametrize(
     ("given", "count"),
     [("a.png", 1), (GREY, 1), (torch.zeros(3, 4, 4), 1), (torch.zeros(5, 3, 4, 4), 5), (["a", "b"], 2), ([], 0)],

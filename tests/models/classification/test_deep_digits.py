@@ -6,8 +6,10 @@ import torch.nn.functional as F
 from comparing import on_meta, outputs, parameters, stages
 from torch import nn
 
-from siseon.interface import SiseonError
+from siseon.activations import ACTIVATIONS
+from siseon.interface import RecipeError, SiseonError
 from siseon.models.classification.deep_digits import VARIANTS, DeepDigits
+from siseon.normalisations import NORMALISATIONS
 
 
 def test_parameters_of_each_layer():
@@ -62,3 +64,49 @@ def test_least_size(side, good):
     else:
         with pytest.raises(SiseonError, match="4 pixels"):
             model(torch.rand(1, 3, side, 28))
+
+
+TINY = {"widths": (4, 8, 8), "hidden": 10}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_learns(name):
+    model = DeepDigits(**TINY, activation=name)
+    model.loss(torch.rand(4, 3, 28, 28), torch.arange(4))["class"].backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert model.body.stem.conv.weight.grad.any()
+
+
+@pytest.mark.parametrize("name", NORMALISATIONS)
+def test_every_normalisation_stands_before_its_activation(name):
+    model = DeepDigits(**TINY, norm=name)
+    layers = [model.body.stem.conv, *model.body.layers.values()]
+    norms = [number for number, layer in enumerate(layers) if "Norm" in type(layer).__name__]
+    assert len(norms) == 6
+    assert all(isinstance(layers[at - 1], nn.Conv2d) and isinstance(layers[at + 1], nn.ReLU) for at in norms)
+    model.loss(torch.rand(4, 3, 28, 28), torch.arange(4))["class"].backward()
+    assert model.body.stem.conv.weight.grad.any()
+
+
+@pytest.mark.parametrize("changes", [{}, {"norm": "group"}, {"activation": "maxout"}])
+def test_the_stages_are_the_same_with_other_parts(changes):
+    model = on_meta(DeepDigits, changes)
+    assert stages(model, 28) == [(16, 28, 28), (32, 16, 16), (64, 8, 8), (64, 4, 4)]
+
+
+def test_maxout_doubles_the_weights_before_it():
+    model = on_meta(DeepDigits, {"activation": "maxout"})
+    assert parameters(model) == 2 * (123_552 - 510) + 510
+
+
+@pytest.mark.parametrize("deviation", [0.01, 0.1])
+def test_a_number_is_a_constant_deviation(deviation):
+    model = DeepDigits(initialiser=deviation)
+    for layer in (model.body.layers["7"], model.classifier[0]):
+        assert layer.weight.std().item() == pytest.approx(deviation, rel=0.05)
+
+
+@pytest.mark.parametrize("arguments", [{"activation": "rellu"}, {"initialiser": "xavier"}, {"norm": "grup"}])
+def test_wrong_names_are_met_with_the_nearest(arguments):
+    with pytest.raises(RecipeError, match="Did you mean"):
+        DeepDigits(**arguments)

@@ -5,6 +5,7 @@ import torch
 from comparing import assert_agrees, filled, norm, on_meta, parameters, picture, stages, weight_and_bias
 
 from golden import Summary
+from siseon.layers import StochasticDepth
 from siseon.models.classification.efficientnet import (
     COEFFICIENTS,
     RATES,
@@ -16,7 +17,6 @@ from siseon.models.classification.efficientnet import (
     compound,
     repeated,
 )
-from siseon.models.classification.nasnet import StochasticDepth
 
 # torchvision 0.28's networks on the tensors and the picture of fill.py.
 LOGITS_224 = Summary(
@@ -97,20 +97,6 @@ def test_later_blocks_are_dropped_more():
     assert shares == pytest.approx([0.2 * number / 16 for number in range(16)])
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_stochastic_depth_drops_whole_pictures(share):
-    drop = StochasticDepth(share).train()
-    rows = drop(torch.ones(4000, 1, 2, 2))[:, 0]
-    zero = (rows == 0).flatten(1).all(1)
-    assert zero.float().mean().item() == pytest.approx(share, abs=0.03)
-    torch.testing.assert_close(rows[~zero], torch.full_like(rows[~zero], 1 / (1 - share) if share < 1 else 0))
-
-
-def test_stochastic_depth_does_nothing_in_evaluation():
-    x = torch.rand(3, 2, 4, 4)
-    assert StochasticDepth(0.9).eval()(x) is x
-
-
 @pytest.mark.parametrize(("channels", "stride", "adds"), [(24, 1, True), (24, 2, False), (16, 1, False)])
 def test_a_block_adds_its_input_where_the_shape_is_kept(channels, stride, adds):
     block = MBConv(channels, STAGES[1], stride=stride, dropped=0.0, padding="symmetric").eval()
@@ -167,3 +153,13 @@ def test_every_weight_learns():
 
 def test_a_picture_of_one_pixel_is_large_enough():
     assert EfficientNet(**VARIANTS["efficientnet_mini"]).eval()(torch.rand(1, 3, 1, 1)).isfinite().all()
+
+
+def test_pictures_are_scaled_bicubically():
+    edge = torch.zeros(3, 64, 64)
+    edge[:, :, 32:] = 1
+    model = EfficientNet(**{**VARIANTS["efficientnet_mini"], "resize": 20, "crop": 20})
+    bicubic = model._prepared(edge)
+    assert bicubic.min() >= 0 and bicubic.max() <= 1
+    model.interpolation = "bilinear"
+    assert (bicubic - model._prepared(edge)).abs().max() > 0.02

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from comparing import assert_agrees, filled, norm, on_meta, outputs, parameters, picture, stages, weight_and_bias
 from torch import nn
 
+import fill
 from golden import Summary
 from siseon.interface import SiseonError
 from siseon.models.classification.googlenet import INCEPTIONS, LAYERS, VARIANTS, GoogLeNet
@@ -128,12 +129,6 @@ def auxiliary_names():
 
 
 @torch.inference_mode()
-def test_gives_the_logits_of_torchvision():
-    model = filled(GoogLeNet(**VARIANTS["googlenet_bn"]), names())
-    assert_agrees(model.logits(picture(224))[0], LOGITS_224)
-
-
-@torch.inference_mode()
 def test_gives_the_auxiliary_logits_of_torchvision():
     model = filled(GoogLeNet(norm=True, published=True), names() + auxiliary_names())
     maps = model.body.outputs(picture(96))
@@ -142,12 +137,17 @@ def test_gives_the_auxiliary_logits_of_torchvision():
         assert_agrees(model.auxiliary[name](maps[LAYERS[name] - 1])[0], summary)
 
 
-def test_published_weights_want_pixels_from_minus_one_to_one():
-    model = on_meta(GoogLeNet, {})
-    assert model.mean.shape == (3,)
-    model = GoogLeNet(width=0.125, classes=2, published=True)
-    values = (torch.tensor([0.0, 0.5, 1.0])[:, None] - model.mean) / model.deviation
-    assert values.tolist() == [[-1.0] * 3, [0.0] * 3, [1.0] * 3]
+@pytest.mark.parametrize("published", [False, True])
+def test_pixels_are_normalised_as_in_all_networks(published):
+    model = GoogLeNet(width=0.125, classes=2, published=published)
+    assert model.mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert model.deviation.tolist() == pytest.approx([0.229, 0.224, 0.225])
+
+
+@torch.inference_mode()
+def test_the_whole_network_gives_the_logits_of_torchvision():
+    model = filled(GoogLeNet(**VARIANTS["googlenet_bn"]), names())
+    assert_agrees(model(fill.picture(224, 224)[None])[0], LOGITS_224)
 
 
 @torch.inference_mode()

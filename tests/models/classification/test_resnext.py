@@ -8,8 +8,8 @@ from torch import nn
 
 import torchvision_names
 from golden import Summary
+from siseon.models.classification.resnet import bottleneck
 from siseon.models.classification.resnext import VARIANTS, ResNeXt, ResNeXtBody
-from siseon.models.classification.wide_resnet import bottleneck
 
 # torchvision 0.28's resnext50_32x4d on the tensors and the picture of fill.py.
 LOGITS_224 = Summary(

@@ -5,11 +5,12 @@ import torch
 from comparing import on_meta, parameters, stages
 from torch import nn
 
+from siseon.layers import SqueezeExcitation
 from siseon.models.classification.cifar_resnet import CifarResNetBody
 from siseon.models.classification.mobilenet import MobileNetV2Body
 from siseon.models.classification.resnet import VARIANTS as RESNETS
 from siseon.models.classification.resnet import ResNet
-from siseon.models.classification.senet import VARIANTS, SENet, SqueezeExcitation, add_squeeze_excitation
+from siseon.models.classification.senet import VARIANTS, SENet, add_squeeze_excitation
 from siseon.models.classification.wide_resnet import WideResNetBody
 
 
@@ -50,19 +51,6 @@ def test_stages(name, wanted, strides):
     assert stages(model, model.crop) == wanted
     assert model.body.channels == tuple(stage[0] for stage in wanted)
     assert model.body.strides == strides
-
-
-def test_squeeze_excitation_is_equations_2_to_4():
-    block = SqueezeExcitation(6, 2)
-    x = torch.randn(3, 6, 4, 5)
-    wanted = torch.empty_like(x)
-    for number, maps in enumerate(x):
-        z = torch.stack([each.sum() / 20 for each in maps])
-        hidden = (block.squeeze.weight[:, :, 0, 0] @ z + block.squeeze.bias).clamp(min=0)
-        s = 1 / (1 + torch.exp(-(block.excite.weight[:, :, 0, 0] @ hidden + block.excite.bias)))
-        for channel in range(6):
-            wanted[number, channel] = s[channel] * maps[channel]
-    torch.testing.assert_close(block(x), wanted)
 
 
 @pytest.mark.parametrize(

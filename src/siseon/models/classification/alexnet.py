@@ -20,15 +20,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from siseon.layers import Body
+from siseon.initialisers import initialise
+from siseon.layers import Body, before_pooling, to_grid
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise, to_grid
-
-
-def response_norm() -> nn.LocalResponseNorm:
-    """Section 3.3 with its k, n, alpha, beta; torch divides alpha by n = 5, the paper does not."""
-    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+from siseon.normalisations import response_norm
 
 
 def fully_connected(channels: int, hidden: int, classes: int, *, dropout: float) -> nn.Sequential:
@@ -44,12 +39,6 @@ def fully_connected(channels: int, hidden: int, classes: int, *, dropout: float)
     )
     initialise(network)
     return network
-
-
-def before_pooling(layers: Sequence[nn.Module]) -> tuple[int, ...]:
-    """The numbers of the layers that a max pooling follows, and of the last: where the stages of a plain chain end."""
-    ends = (number for number in range(len(layers) - 1) if isinstance(layers[number + 1], nn.MaxPool2d))
-    return (*ends, len(layers) - 1)
 
 
 class AlexNetBody(Body):
@@ -81,14 +70,10 @@ class AlexNetBody(Body):
             ends=before_pooling(layers),
             channels=(one, two, five, five),
             strides=(stride, 2 * stride, 4 * stride, 8 * stride),
+            # three poolings of 3x3 need 15 cells after the first convolution
+            least=14 * stride + first[0] - 2 * first[2],
         )
-        # three poolings of 3x3 need 15 cells after the first convolution
-        self.least = 14 * stride + first[0] - 2 * first[2]
         initialise(self)
-
-    def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=self.least, network="AlexNet")
-        return super().features(images)
 
 
 class AlexNet(Classifier):

@@ -23,9 +23,9 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 class Classifier(nn.Module, ABC):
     """A network that gives a picture one class.
 
-    classes: a count or the names. `predict` scales the shorter side of a picture to `resize` pixels, by `interpolation`,
-    and takes the central square of `crop` pixels, as ImageNet's evaluation does; `forward` and `loss` take images as
-    they are.
+    classes: a count or the names. `predict` scales the shorter side of a picture to `resize` pixels and takes the
+    central square of `crop` pixels, as ImageNet's evaluation does; `forward` and `loss` take images as they are.
+    interpolation: how `predict` scales.
     """
 
     task: Literal["classification"] = "classification"

@@ -20,11 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from siseon.initialisers import initialise
 from siseon.layers import Body
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise
-from siseon.models.classification.wide_resnet import residual_stem
+from siseon.models.classification.resnet import residual_stem
 
 
 def norm_relu_conv(channels: int, width: int, *, kernel: int, dropout: float) -> nn.Sequential:
@@ -57,9 +56,8 @@ class DenseNetBody(Body):
 
     depths: layers of each block; growth: maps that a layer adds; first: channels of the stem; kernel and stride: of the
     stem, another stride changes all in proportion; compression: share of the channels that a transition keeps;
-    bottleneck: see DenseLayer; dropout: share that each convolution but the first
-    drops. Pictures have at least `least` pixels a
-    side: 29 after a stem of stride 4, 4 for CIFAR's networks.
+    bottleneck: see DenseLayer; dropout: share that each convolution but the first drops. Pictures have at least `least`
+    pixels a side: 29 after a stem of stride 4, 4 for CIFAR's networks.
     """
 
     def __init__(
@@ -100,14 +98,10 @@ class DenseNetBody(Body):
             ends=tuple(range(1, len(layers) + 1, 2)),
             channels=tuple(outputs),
             strides=tuple(stride << number for number in range(len(depths))),
+            # each mean pooling drops an odd row, so the stem must leave two cells for each
+            least=(2 ** (len(depths) - 1) - 1) * stride + 1,
         )
-        # each mean pooling drops an odd row, so the stem must leave two cells for each
-        self.least = (2 ** (len(depths) - 1) - 1) * stride + 1
         initialise(self)
-
-    def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=self.least, network="DenseNet")
-        return super().features(images)
 
 
 def bare(width: int, kernel: int) -> nn.Conv2d:

@@ -6,26 +6,24 @@ Flow    images -> stem (3x3, stride 2) -> 7 stages of MBConv blocks -> 1x1 to 12
 Here    Table 1 scaled to B0 .. B7: 5,288,548 to 66,347,960 parameters. `compound` is equation 3; the released networks
         use its results rounded by hand, COEFFICIENTS. Stochastic depth drops the branches of 0 to 20 % of the blocks,
         the later the more. Deviations: batch normalisation of B0 .. B4 adds 1e-5 to the variance, as torchvision, whose
-        weights need it (the authors 1e-3, as B5 .. B7 here); predict scales bilinearly, not bicubically; pictures for
-        B2 have the 288 pixels of torchvision's weights, not the paper's 260. padding="tensorflow" puts the zeros of
-        strided convolutions where the authors' weights expect them. `features` ends with stage 7: the last 1x1 serves
-        the classifier. efficientnet_mini has one block a stage, half the channels and a first stride of 1, for 32x32
-        pictures.
+        weights need it (the authors 1e-3, as B5 .. B7 here); pictures for B2 have the 288 pixels of torchvision's
+        weights, not the paper's 260. `predict` scales pictures bicubically, as the published weights expect; the frames
+        of training are bilinear, as of all networks. padding="tensorflow" puts the zeros of strided convolutions where
+        the authors' weights expect them. `features` ends with stage 7: the last 1x1 serves the classifier.
+        efficientnet_mini has one block a stage, half the channels and a first stride of 1, for 32x32 pictures.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from siseon.layers import Body, Padding, conv_norm
+from siseon.layers import Body, Padding, SqueezeExcitation, StochasticDepth, conv_norm
 from siseon.models.classification.classifier import Classifier
 from siseon.models.classification.mobilenet import initialise, scaled
-from siseon.models.classification.nasnet import StochasticDepth
-from siseon.models.classification.senet import SqueezeExcitation
 
 
 class Stage(NamedTuple):
@@ -164,6 +162,8 @@ class EfficientNet(Classifier):
     classes: a count or the names; dropout: before the linear layer; frozen: how many stages of `features`, with the
     stem, are not trained; resize and crop: pixels, see Classifier; the others as in EfficientNetBody.
     """
+
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
 
     def __init__(
         self,

@@ -8,8 +8,9 @@ Here    googlenet, the default, is table 1: 6,998,552 parameters, 13,378,280 wit
         only `loss` uses, at 0.3 of the weight (section 5).
         googlenet_bn is torchvision's, for its published weights: batch normalisation instead of biases and response
         normalisation (norm=True) and, with published=True, two slips that the weights were trained with: a 3x3 filter
-        where the paper has 5x5, and 2x2 pooling before 5a; pixels from -1 to 1; 6,624,904 parameters. Without auxiliary
-        classifiers by default, since those in the published file were never trained.
+        where the paper has 5x5, and 2x2 pooling before 5a; 6,624,904 parameters. Without auxiliary classifiers by
+        default, since those in the published file were never trained. That file also wants pixels from -1 to 1, which
+        weights.py knows; the network itself is normalised as all others here.
         Deviations: He's initialisation; the auxiliary classifiers pool to 4x4 whatever the size (the paper 5x5 with
         stride 3, which at 224 pixels gives 4x4 too). googlenet_mini has an eighth of the channels, for 32x32 pictures.
 """
@@ -24,13 +25,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siseon.initialisers import initialise
 from siseon.interface import Images
-from siseon.layers import Body, conv_norm_relu
-from siseon.models.classification.alexnet import response_norm
+from siseon.layers import Body, check_size, conv_norm_relu, conv_relu
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise
-from siseon.models.classification.network_in_network import conv_relu
+from siseon.normalisations import response_norm
 
 INCEPTIONS = {
     "3a": (64, 96, 128, 16, 32, 32),
@@ -125,14 +124,16 @@ class GoogLeNetBody(Body):
             channels = module.width
             outputs += [channels] if name in ("3b", "4e", "5b") else []
         ends = (1, LAYERS["3b"], LAYERS["4e"], LAYERS["5b"])
-        super().__init__(nn.Sequential(*stem), layers, ends=ends, channels=tuple(outputs), strides=(4, 8, 16, 32))
-        # 3x3 poolings need twice as many cells as they give, the last two; a 2x2 one is content with one
-        self.least = 15 if published else 31
+        super().__init__(
+            nn.Sequential(*stem),
+            layers,
+            ends=ends,
+            channels=tuple(outputs),
+            strides=(4, 8, 16, 32),
+            # 3x3 poolings need twice as many cells as they give, the last two; a 2x2 one is content with one
+            least=15 if published else 31,
+        )
         initialise(self)
-
-    def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=self.least, network="GoogLeNet")
-        return super().features(images)
 
     def outputs(self, images: Tensor) -> list[Tensor]:
         """The maps after every layer, of normalised images [batch, 3, height, width]."""
@@ -180,9 +181,6 @@ class GoogLeNet(Classifier):
         crop: int = 224,
     ) -> None:
         super().__init__(classes=classes, resize=resize, crop=crop)
-        if published:
-            self.mean.fill_(0.5)
-            self.deviation.fill_(0.5)
         self.body = GoogLeNetBody(width=width, norm=norm, published=published)
         self.body.freeze(frozen)
         self.dropout = nn.Dropout(0.4)

@@ -26,10 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siseon.interface import SiseonError
-from siseon.layers import Body
+from siseon.layers import Body, Grey, to_grid
+from siseon.layers import check_size as check_size  # for ssd.py until it takes it from layers
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.mlp import Grey, to_grid
 
 CONNECTIONS = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
@@ -54,16 +53,6 @@ DIGITS = """
 ....... ....... ....... ....... ....... ....... ....... ....... ....... .......
 """
 """The codes of ten classes: 84 values each, # is +1, the rest -1."""
-
-
-def check_size(images: Tensor, *, least: int, network: str) -> None:
-    """Raise SiseonError where pictures [batch, channels, height, width] have a side of fewer than `least` pixels."""
-    height, width = images.shape[-2:]
-    if min(height, width) < least:
-        raise SiseonError(
-            f"pictures of {height} x {width} pixels are too small for {network}",
-            f"It needs {least} pixels on each side: scale them up, or take a network with fewer poolings",
-        )
 
 
 class Squash(nn.Module):
@@ -144,12 +133,7 @@ class LeNetBody(Body):
             Subsample(16) if original else nn.AvgPool2d(2),
             nn.Sequential(OrderedDict[str, nn.Module](conv=nn.Conv2d(16, 120, 5), squash=squash())),
         ]
-        super().__init__(stem, layers, ends=(1, 3, 4), channels=(6, 16, 120), strides=(2, 4, 4))
-        self.least = 32
-
-    def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=self.least, network="LeNet-5")
-        return super().features(images)
+        super().__init__(stem, layers, ends=(1, 3, 4), channels=(6, 16, 120), strides=(2, 4, 4), least=32)
 
 
 class LeNet(Classifier):

@@ -6,6 +6,7 @@ Flow    images -> grey -> 28x28 values -> 300 -> 100 -> logits
 Here    The paper's 28x28-300-100-10 ("LeNet-300-100": 266,610 parameters). Expects bright ink on a dark ground.
         Deviations: ReLU and He's initialisation where the paper has a scaled tanh, because they learn faster; softmax
         on logits instead of squared errors. A picture of another size is averaged (or repeated) to 28x28 first.
+        Activation, initialiser and normalisation are keywords, to see what each is worth, and what depth makes of it.
 """
 
 from __future__ import annotations
@@ -14,33 +15,27 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siseon.activations import activation as build_activation
+from siseon.activations import pieces
+from siseon.initialisers import initialise
+from siseon.layers import Grey, to_grid
 from siseon.models.classification.classifier import Classifier
+from siseon.normalisations import unit_normalisation
 
 DIGITS_MEAN = 0.1307
 DIGITS_DEVIATION = 0.3081
 """Of all values 0..1 of MNIST's training pictures, bright ink on a dark ground."""
 
 
-class Grey(nn.Module):
-    """The mean of the colours: [batch, 3, height, width] to [batch, 1, height, width]."""
-
-    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
-        return images.mean(1, keepdim=True)
-
-
-def to_grid(maps: Tensor, side: int) -> Tensor:
-    """Maps [batch, channels, height, width] of side x side cells as they are, others averaged (or repeated) to that."""
-    return maps if maps.shape[-2:] == (side, side) else F.adaptive_avg_pool2d(maps, side)
-
-
 class MLP(Classifier):
-    """Linear layers with rectifiers between them.
+    """Linear layers with activations between them.
 
     classes: a count or the names; hidden: units of each hidden layer; size: pixels of a side of the picture that the
-    first layer sees; resize and crop: pixels, see Classifier.
+    first layer sees; activation: a name of activations.ACTIVATIONS; initialiser: one of initialisers.INITIALISERS, or a
+    number, a constant deviation; norm: None, or one of normalisations.NORMALISATIONS that takes units, before each
+    activation; resize and crop: pixels, see Classifier. Raises RecipeError for a wrong name.
     """
 
     def __init__(
@@ -49,6 +44,9 @@ class MLP(Classifier):
         classes: int | Sequence[str] = 10,
         hidden: Sequence[int] = (300, 100),
         size: int = 28,
+        activation: str = "relu",
+        initialiser: str | float = "he_normal",
+        norm: str | None = None,
         resize: int = 28,
         crop: int = 28,
     ) -> None:
@@ -59,21 +57,15 @@ class MLP(Classifier):
         self.grey = Grey()
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((size * size, *hidden)):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
+            wide = outputs * pieces(activation)
+            layers.append(nn.Linear(inputs, wide))
+            layers += [unit_normalisation(norm, wide)] if norm else []
+            layers.append(build_activation(activation))
         self.classifier = nn.Sequential(*layers, nn.Linear((size * size, *hidden)[-1], len(self.classes)))
-        initialise(self.classifier)
+        initialise(self.classifier, initialiser)
 
     def logits(self, normalised: Tensor) -> Tensor:  # noqa: D102
         return self.classifier(to_grid(self.grey(normalised), self.size).flatten(1))
-
-
-def initialise(network: nn.Module) -> None:
-    """Draw the weights as He et al. 2015 (arXiv:1502.01852, equation 10), by the fan in; biases are zero."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {

@@ -23,11 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siseon.initialisers import initialise
 from siseon.interface import RecipeError
-from siseon.layers import Body
+from siseon.layers import Body, StochasticDepth, check_size
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise
 
 Step: TypeAlias = "tuple[int, str, int, str] | Sequence[Any]"
 """Two operations whose results are added: (input, operation, input, operation)."""
@@ -88,23 +87,6 @@ def check_plan(plan: Plan, *, halves: bool) -> None:
             f"a cell gives out {list(plan.outputs)}",
             f"Give numbers from {least} to {1 + len(plan.steps)}; a reduction cell cannot give out its inputs",
         )
-
-
-class StochasticDepth(nn.Module):
-    """In training, zero for whole pictures at random; the others are enlarged to keep the mean (Huang et al. 2016).
-
-    share: of the pictures [batch, channels, height, width] that are dropped, 0..1.
-    """
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        if not self.training or self.share == 0:
-            return x
-        kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.share
-        return x * kept.to(x.dtype) / max(1 - self.share, 1e-8)
 
 
 def norm(width: int) -> nn.BatchNorm2d:
@@ -227,9 +209,9 @@ class NASNetBody(Body):
 
     Without stem cells only the end of each stage (strides 1, 2, 4). width: channels of a step in the first stage;
     repeats: N, normal cells of a stage; first: channels of the first convolution; stem_cells: begin with two reduction
-    cells; stride: of the first convolution; normal and reduction: the cells; skips: the
-    cell after a reduction cell takes as older input what the reduction cell took, as nasnet_a_large does; dropped:
-    share of the pictures for which a path of the last cell is dropped. Pictures have at least `least` pixels a side.
+    cells; stride: of the first convolution; normal and reduction: the cells; skips: the cell after a reduction cell
+    takes as older input what the reduction cell took, as nasnet_a_large does; dropped: share of the pictures for which
+    a path of the last cell is dropped. Pictures have at least `least` pixels a side.
     """
 
     def __init__(
@@ -272,10 +254,10 @@ class NASNetBody(Body):
         ends = tuple(offset + (stage + 1) * repeats + stage for stage in range(3))
         ends = (1, *ends) if stem_cells else ends
         channels, strides = zip(*(outputs[end] for end in ends), strict=True)
-        super().__init__(stem, cells, ends=ends, channels=channels, strides=strides)
-        self.older = [place.older for place in rows]
         # the first convolution of the networks with stem cells has no zeros around the picture
-        self.least = 3 if stem_cells else 1
+        least = 3 if stem_cells else 1
+        super().__init__(stem, cells, ends=ends, channels=channels, strides=strides, least=least)
+        self.older = [place.older for place in rows]
         initialise(self)
 
     def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102

@@ -19,18 +19,11 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from siseon.layers import Body
+from siseon.initialisers import initialise
+from siseon.layers import Body, conv_relu
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise
 
 Pooling: TypeAlias = Literal["max", "mean"]
-
-
-def conv_relu(channels: int, width: int, *, kernel: int = 1, stride: int = 1, padding: int = 0) -> nn.Sequential:
-    """A convolution with bias from `channels` to `width` channels, then a rectifier."""
-    convolution = nn.Conv2d(channels, width, kernel, stride, padding)
-    return nn.Sequential(OrderedDict[str, nn.Module](conv=convolution, relu=nn.ReLU(inplace=True)))
 
 
 def pool(kind: Pooling, dropout: float) -> nn.Sequential:
@@ -72,14 +65,10 @@ class NetworkInNetworkBody(Body):
             ends=tuple(ends),
             channels=tuple(block[-1] for block in widths),
             strides=tuple(first[0] * 2**number for number in range(len(widths))),
+            # each pooling needs twice as many cells as the one after it, the last two
+            least=(2 ** len(poolings) - 1) * first[0] + kernels[0] - 2 * first[1],
         )
-        # each pooling needs twice as many cells as the one after it, the last two
-        self.least = (2 ** len(poolings) - 1) * first[0] + kernels[0] - 2 * first[1]
         initialise(self)
-
-    def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=self.least, network="Network in Network")
-        return super().features(images)
 
 
 class NetworkInNetwork(Classifier):

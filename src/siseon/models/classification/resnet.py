@@ -10,7 +10,7 @@ Here    Table 1: 18, 34, 50, 101 and 152 layers. One deviation: a bottleneck tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -22,19 +22,51 @@ EXPANSION = {"basic": 1, "bottleneck": 4}
 """Channels that a block gives out, as a multiple of its width."""
 
 
-def block(kind: str, channels: int, width: int, stride: int) -> Residual:
-    """The residual block of figure 5: "basic" is two 3x3 convolutions, "bottleneck" 1x1, 3x3, 1x1."""
-    out = width * EXPANSION[kind]
-    if kind == "basic":
-        branch = nn.Sequential(conv_norm_relu(channels, width, stride=stride), conv_norm(width, out))
-    else:
-        branch = nn.Sequential(
-            conv_norm_relu(channels, width, kernel=1),
-            conv_norm_relu(width, width, stride=stride),
-            conv_norm(width, out, kernel=1),
-        )
+def shortcut(channels: int, out: int, *, stride: int) -> nn.Module:
+    """Option B: the input as it is, or a projection where the shape changes."""
     changes = stride != 1 or channels != out
-    return Residual(branch, conv_norm(channels, out, kernel=1, stride=stride) if changes else nn.Identity())
+    return conv_norm(channels, out, kernel=1, stride=stride) if changes else nn.Identity()
+
+
+def basic(channels: int, out: int, *, stride: int) -> Residual:
+    """The block of figure 5, left: two 3x3 convolutions."""
+    branch = nn.Sequential(conv_norm_relu(channels, out, stride=stride), conv_norm(out, out))
+    return Residual(branch, shortcut(channels, out, stride=stride))
+
+
+def bottleneck(channels: int, inner: int, out: int, *, stride: int, groups: int = 1) -> Residual:
+    """Figure 5, right: 1x1, 3x3, 1x1 around `inner` channels; the 3x3 convolution can have `groups`, as ResNeXt's."""
+    branch = nn.Sequential(
+        conv_norm_relu(channels, inner, kernel=1),
+        conv_norm_relu(inner, inner, stride=stride, groups=groups),
+        conv_norm(inner, out, kernel=1),
+    )
+    return Residual(branch, shortcut(channels, out, stride=stride))
+
+
+def residual_stem(width: int, *, kernel: int = 7, stride: int = 4) -> nn.Sequential:
+    """The first layers of a ResNet: a stride of 4 is a convolution and a max pooling, a smaller one a convolution."""
+    if stride < 4:
+        return conv_norm_relu(3, width, kernel=kernel, stride=stride)
+    stem = conv_norm_relu(3, width, kernel=kernel, stride=2)
+    stem.add_module("pool", nn.MaxPool2d(3, 2, 1))
+    return stem
+
+
+def residual_stages(
+    block: Callable[[int, int, int], nn.Module], *, channels: int, depths: Sequence[int], outputs: Sequence[int]
+) -> list[nn.Sequential]:
+    """The stages of a residual network, each but the first halved by its first block.
+
+    block: makes one, of channels in, channels out and stride; channels: that enter the first stage; depths and
+    outputs: blocks and channels of each stage.
+    """
+    stages = []
+    for number, (depth, out) in enumerate(zip(depths, outputs, strict=True)):
+        first = block(channels, out, 2 if number else 1)
+        stages.append(nn.Sequential(first, *(block(out, out, 1) for _ in range(depth - 1))))
+        channels = out
+    return stages
 
 
 class ResNetBody(Body):
@@ -54,16 +86,15 @@ class ResNetBody(Body):
         kernel: int = 7,
         zero_init: bool = False,
     ) -> None:
-        stem = conv_norm_relu(3, widths[0], kernel=kernel, stride=2)
-        stem.add_module("pool", nn.MaxPool2d(3, 2, 1))
-        stages, channels = [], widths[0]
-        for depth, width, stride in zip(depths, widths, (1, 2, 2, 2), strict=True):
-            blocks = []
-            for number in range(depth):
-                blocks.append(block(kind, channels, width, 1 if number else stride))
-                channels = width * EXPANSION[kind]
-            stages.append(nn.Sequential(*blocks))
         outputs = tuple(width * EXPANSION[kind] for width in widths)
+
+        def block(channels: int, out: int, stride: int) -> Residual:
+            if kind == "basic":
+                return basic(channels, out, stride=stride)
+            return bottleneck(channels, out // EXPANSION[kind], out, stride=stride)
+
+        stages = residual_stages(block, channels=widths[0], depths=depths, outputs=outputs)
+        stem = residual_stem(widths[0], kernel=kernel)
         super().__init__(stem, stages, ends=(1, 2, 3, 4), channels=outputs, strides=(4, 8, 16, 32))
         initialise(self, zero_init=zero_init)
 

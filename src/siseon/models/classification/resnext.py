@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from siseon.layers import Body, Residual
 from siseon.models.classification import resnet
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.resnet import EXPANSION, initialise
-from siseon.models.classification.wide_resnet import bottleneck, residual_stages, residual_stem
+from siseon.models.classification.resnet import EXPANSION, bottleneck, initialise, residual_stages, residual_stem
 
 
 class ResNeXtBody(Body):

@@ -16,31 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siseon.layers import Body
+from siseon.layers import Body, SqueezeExcitation
 from siseon.models.classification.classifier import Classifier
 from siseon.models.classification.resnet import BODIES, ResNetBody
 from siseon.models.classification.resnext import ResNeXtBody
-
-
-class SqueezeExcitation(nn.Module):
-    """x times one number, 0..1, for each of its `channels`: equations 2 to 4.
-
-    squeezed: units of the hidden layer, C / r; activation: of the hidden layer (the paper's is a rectifier).
-    """
-
-    def __init__(self, channels: int, squeezed: int, *, activation: type[nn.ReLU | nn.SiLU] = nn.ReLU) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeezed, 1)
-        self.activation = activation(inplace=True)
-        self.excite = nn.Conv2d(squeezed, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        means = F.adaptive_avg_pool2d(x, 1)
-        return x * torch.sigmoid(self.excite(self.activation(self.squeeze(means))))
 
 
 def add_squeeze_excitation(network: nn.Module, *, reduction: int = 16) -> int:

@@ -18,11 +18,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from siseon.layers import Body
-from siseon.models.classification.alexnet import before_pooling, fully_connected
+from siseon.initialisers import initialise
+from siseon.layers import Body, before_pooling, to_grid
+from siseon.models.classification.alexnet import fully_connected
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise, to_grid
 
 
 def convolutions(*, depths: Sequence[int], widths: Sequence[int], norm: bool) -> list[nn.Module]:
@@ -55,14 +54,14 @@ class VGGBody(Body):
         layers = convolutions(depths=depths, widths=widths, norm=norm)
         channels = (*widths[2:], widths[-1])
         super().__init__(
-            layers[0], layers[1:], ends=before_pooling(layers)[2:], channels=channels, strides=(4, 8, 16, 32)
+            layers[0],
+            layers[1:],
+            ends=before_pooling(layers)[2:],
+            channels=channels,
+            strides=(4, 8, 16, 32),
+            least=32,  # five halvings leave one cell
         )
-        self.least = 32  # five halvings leave one cell
         initialise(self)
-
-    def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=self.least, network="VGG")
-        return super().features(images)
 
 
 class VGG(Classifier):

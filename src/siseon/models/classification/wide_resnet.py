@@ -13,52 +13,16 @@ Here    WRN-d-k of table 1 for pictures of CIFAR's size, e.g. wrn28_10 (36.5 mil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from siseon.interface import RecipeError
-from siseon.layers import Body, Residual, conv_norm, conv_norm_relu
+from siseon.layers import Body, Residual, conv_norm_relu
 from siseon.models.classification import resnet
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.resnet import EXPANSION, initialise
-
-
-def bottleneck(channels: int, inner: int, out: int, *, stride: int, groups: int = 1) -> Residual:
-    """The bottleneck block of a ResNet with any number of `inner` channels, its 3x3 convolution in `groups`."""
-    branch = nn.Sequential(
-        conv_norm_relu(channels, inner, kernel=1),
-        conv_norm_relu(inner, inner, stride=stride, groups=groups),
-        conv_norm(inner, out, kernel=1),
-    )
-    changes = stride != 1 or channels != out
-    return Residual(branch, conv_norm(channels, out, kernel=1, stride=stride) if changes else nn.Identity())
-
-
-def residual_stem(width: int, *, kernel: int = 7, stride: int = 4) -> nn.Sequential:
-    """The first layers of a ResNet: a stride of 4 is a convolution and a max pooling, a smaller one a convolution."""
-    if stride < 4:
-        return conv_norm_relu(3, width, kernel=kernel, stride=stride)
-    stem = conv_norm_relu(3, width, kernel=kernel, stride=2)
-    stem.add_module("pool", nn.MaxPool2d(3, 2, 1))
-    return stem
-
-
-def residual_stages(
-    block: Callable[[int, int, int], nn.Module], *, channels: int, depths: Sequence[int], outputs: Sequence[int]
-) -> list[nn.Sequential]:
-    """The stages of a residual network, each but the first halved by its first block.
-
-    block: makes one, of channels in, channels out and stride; channels: that enter the first stage; depths and
-    outputs: blocks and channels of each stage.
-    """
-    stages = []
-    for number, (depth, out) in enumerate(zip(depths, outputs, strict=True)):
-        first = block(channels, out, 2 if number else 1)
-        stages.append(nn.Sequential(first, *(block(out, out, 1) for _ in range(depth - 1))))
-        channels = out
-    return stages
+from siseon.models.classification.resnet import EXPANSION, bottleneck, initialise, residual_stages, residual_stem
 
 
 class PreActivated(nn.Module):

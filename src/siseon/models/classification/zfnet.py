@@ -17,11 +17,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from siseon.layers import Body
-from siseon.models.classification.alexnet import fully_connected, response_norm
+from siseon.initialisers import initialise
+from siseon.layers import Body, to_grid
+from siseon.models.classification.alexnet import fully_connected
 from siseon.models.classification.classifier import Classifier
-from siseon.models.classification.lenet import check_size
-from siseon.models.classification.mlp import initialise, to_grid
+from siseon.normalisations import response_norm
 
 
 class ZFNetBody(Body):
@@ -45,15 +45,11 @@ class ZFNetBody(Body):
             ends=(3, 5, 13, 14),
             channels=(one, two, five, five),
             strides=(2 * stride, 2 * square, 4 * square, 8 * square),
+            # The last pooling needs 3 cells, from 5 before the second, from stride * 4 + 5 after the first, from twice
+            # that less 1 before it.
+            least=(2 * (4 * stride + 5) - 2) * stride + 5,
         )
-        # The last pooling needs 3 cells, from 5 before the second, from stride * 4 + 5 after the first, from twice that
-        # less 1 before it.
-        self.least = (2 * (4 * stride + 5) - 2) * stride + 5
         initialise(self)
-
-    def features(self, images: Tensor) -> list[Tensor]:  # noqa: D102
-        check_size(images, least=self.least, network="ZFNet")
-        return super().features(images)
 
 
 class ZFNet(Classifier):
