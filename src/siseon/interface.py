@@ -69,6 +69,15 @@ class Sizing(NamedTuple):
         return max(int(size[0] * scale), 1), max(int(size[1] * scale), 1)
 
 
+class Stretch(Sizing):
+    """The size rule of a network for squares: both sides become `shorter`, whatever the shape of the picture."""
+
+    __slots__ = ()
+
+    def fit(self, size: Size) -> Size:  # noqa: D102
+        return self.shorter, self.shorter
+
+
 @dataclass(frozen=True, slots=True)
 class Images:
     """A batch: one padded tensor [batch, 3, height, width], RGB 0..1, and the true (height, width) of each picture."""

@@ -26,7 +26,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from siseon.interface import SiseonError, Sizing, WeightsError
+from siseon.interface import SiseonError, WeightsError
 
 MARK = "siseon"
 """The metadata key of files written here; a file that has it must have a true digest."""
@@ -130,7 +130,7 @@ def restore_sizes(model: object, metadata: Mapping[str, str]) -> None:
     for name in SIZES:
         if name in metadata and hasattr(model, name):
             size = json.loads(metadata[name])
-            setattr(model, name, Sizing(*size) if name == "sizing" else size)
+            setattr(model, name, type(getattr(model, name))(*size) if name == "sizing" else size)
 
 
 def write_whole(path: Path, pieces: Iterable[bytes | memoryview]) -> None:

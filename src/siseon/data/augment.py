@@ -16,8 +16,11 @@ from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
+from faster_coco_eval.core import mask as runs_code
 
 from siseon.data.dataset import Annotation, Segments
+from siseon.data.files import Runs
+from siseon.data.mending import encode
 from siseon.interface import Size, Sizing
 
 Augmentation: TypeAlias = Callable[[np.ndarray, Annotation, np.random.Generator], tuple[np.ndarray, Annotation]]
@@ -206,14 +209,28 @@ def moved_segment(segment: Segments, matrix: np.ndarray, size: Size) -> Segments
 
 
 def mask(segment: Segments, size: Size) -> np.ndarray:
-    """A segment as a bool mask [height, width]: what lies in any of its polygons, pixels on their border included."""
+    """A segment as a bool mask [height, width]: what lies in any of its polygons, to the pixel as COCO draws them."""
     if not isinstance(segment, tuple):
         return segment
-    canvas = np.zeros(size, np.uint8)
-    steps = 4  # cv2 takes sixteenths of a pixel: the points are whole numbers with four binary places
-    for polygon in segment:
-        cv2.fillPoly(canvas, [np.round((polygon - 0.5) * 2**steps).astype(np.int32)], 1, shift=steps)
-    return canvas.astype(bool)
+    drawn = np.zeros(size, bool)
+    points = outline(segment)
+    if len(points):
+        # Only the part around the polygons: COCO's decoder takes as long as its frame is large.
+        left, top = np.floor(points.min(axis=0)).clip(0).astype(int)
+        right, bottom = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 1, size[::-1])
+        if left < right and top < bottom:
+            near = tuple(ring - (left, top) for ring in segment)
+            drawn[top:bottom, left:right] = runs_code.decode(runs(near, (bottom - top, right - left)))
+    return drawn
+
+
+def runs(segment: Segments, size: Size) -> Runs:
+    """A segment in a picture of `size` as COCO's run-length code; polygons of fewer than three points are nothing."""
+    if not isinstance(segment, tuple):
+        return encode(segment)
+    rings = [ring.ravel().tolist() for ring in segment if len(ring) >= 3]
+    code: Runs = runs_code.merge(runs_code.frPyObjects(rings, *size)) if rings else encode(np.zeros(size, bool))
+    return code
 
 
 def outline(segment: Segments) -> np.ndarray:

@@ -9,11 +9,13 @@ from typing import Any
 
 from siseon.interface import RecipeError
 from siseon.layers import Body
-from siseon.models.classification import mobilenet, resnet
+from siseon.models.classification import mobilenet, resnet, vgg, zfnet
 
 BODIES: Mapping[str, Callable[..., Body]] = {
     **{name: partial(resnet.ResNetBody, **arguments) for name, arguments in resnet.BODIES.items()},
     **{name: partial(mobilenet.MobileNetV2Body, **arguments) for name, arguments in mobilenet.BODIES.items()},
+    **{name: partial(vgg.VGGBody, **arguments) for name, arguments in vgg.BODIES.items()},
+    "zfnet": zfnet.ZFNetBody,
 }
 """The bodies that `backbone` may name."""
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siseon.boxes.geometry import area, overlap, scale
+from siseon.boxes.masks import pasted
 from siseon.boxes.matching import BACKGROUND, BETWEEN, match
 from siseon.interface import Detections, Images, Picture, Sizing, Target, class_names
 from siseon.layers import inference
@@ -29,6 +30,8 @@ class Detector(nn.Module, ABC, Generic[Raw]):
     """
 
     task: Literal["detection"] = "detection"
+    needs_masks: bool = False
+    """Whether `loss` learns from the masks of the targets."""
     mean: Tensor
     deviation: Tensor
 
@@ -51,14 +54,21 @@ class Detector(nn.Module, ABC, Generic[Raw]):
     def detections(self, raw: Raw, images: Images, score: float) -> list[Detections]:
         """The objects above `score` in each picture, best first, in pixels of the network's input."""
 
+    def shapes(self, raw: Raw, found: Sequence[Detections]) -> list[Tensor] | None:
+        """The shapes of the objects that `detections` found: maps 0..1 [objects, rows, columns] over their boxes.
+
+        None from a network that finds no shapes.
+        """
+        return None
+
     def predict(
         self, pictures: Picture | Sequence[Picture], *, score: float = 0.05, batch: int = 1
     ) -> list[Detections]:
         """The objects above `score` in each picture, or in one: files, PIL images, arrays or tensors of any size.
 
-        Boxes are in the pixels of each picture. batch: how many pictures go through the network at once; they are
-        padded to one size, so those of very different shapes are better taken singly. Raises PictureError naming a
-        file.
+        Boxes and masks are in the pixels of each picture. batch: how many pictures go through the network at once;
+        they are padded to one size, so those of very different shapes are better taken singly. Raises PictureError
+        naming a file.
         """
         several = one_or_more(pictures)
         results: list[Detections] = []
@@ -76,10 +86,14 @@ class Detector(nn.Module, ABC, Generic[Raw]):
         raw = self(images)
         with stage("selection"):
             found = self.detections(raw, images, score)
+        shapes: Sequence[Tensor | None] = self.shapes(raw, found) or [None] * len(found)
         results = []
-        for picture, size, objects in zip(pictures, images.sizes, found, strict=True):
-            boxes = scale(objects.boxes, (picture.shape[-2] / size[0], picture.shape[-1] / size[1]))
-            results.append(Detections(boxes.cpu(), objects.labels.cpu(), objects.scores.cpu(), self.classes))
+        with stage("selection"):
+            for picture, size, objects, drawn in zip(pictures, images.sizes, found, shapes, strict=True):
+                height, width = picture.shape[-2:]
+                boxes = scale(objects.boxes, (height / size[0], width / size[1])).cpu()
+                masks = None if drawn is None else pasted(drawn, boxes, (height, width))
+                results.append(Detections(boxes, objects.labels.cpu(), objects.scores.cpu(), self.classes, masks))
         return results
 
     def batch(self, pictures: Sequence[Tensor]) -> Images:

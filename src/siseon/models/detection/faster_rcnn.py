@@ -4,9 +4,14 @@ Idea    One network for both steps: it proposes boxes from its own maps (rpn.py)
         (fast_rcnn.py).
 Flow    images -> backbone -> maps -> proposals -> the features of each -> class and offsets -> detections
 Here    Trained jointly, without gradients through the proposals' boxes (section 3.2, "approximate joint training").
-        With a pyramid (fpn.py) by default; pyramid=False is the paper's single map of stride 16, with this head on
-        any body. faster_rcnn_resnet50_fpn is torchvision's network to the number: 41,808,406 parameters with 90
-        classes. faster_rcnn_mini has the same parts, thin, for pictures of 160 pixels with objects of 10 to 80.
+        faster_rcnn_vgg16 (137,073,622 parameters with VOC's 20 classes) and faster_rcnn_zf (59,292,438) are the paper's
+        networks: one map of stride 16, 9 anchors (section 3.3), RoI pooling to 7x7 or 6x6, two layers of 4096, 300
+        proposals. Objectness is one logit an anchor, where the paper has a softmax of two (its footnote allows one).
+        Deviations: every layer trains (the paper stops conv1 and conv2 of VGG-16), the head starts from random weights
+        and has no dropout, counts and thresholds of training that no argument names are torchvision's.
+        With a pyramid (fpn.py) by default. faster_rcnn_resnet50_fpn is torchvision's network to the number: 41,808,406
+        parameters with 90 classes. faster_rcnn_mini has the same parts, thin, for pictures of 160 pixels with objects
+        of 10 to 80.
 """
 
 from __future__ import annotations
@@ -19,10 +24,11 @@ from torch import Tensor
 
 from siseon import layers
 from siseon.interface import Detections, Images, RecipeError, Sizing, Target
+from siseon.layers import Body
 from siseon.models.classification import resnet
 from siseon.models.detection.bodies import body_of
 from siseon.models.detection.detector import Detector
-from siseon.models.detection.fast_rcnn import BoxHead
+from siseon.models.detection.fast_rcnn import BoxHead, Pooling
 from siseon.models.detection.fpn import FPN, Backbone, SingleLevel
 from siseon.models.detection.rpn import RegionProposals
 from siseon.stages import stage
@@ -146,6 +152,9 @@ def faster_rcnn(
     anchor_samples: int = 256,
     box_samples: int = 512,
     positive_share: float = 0.25,
+    pooled: int = 7,
+    pooling: Pooling = "align",
+    threshold: float = 0.5,
     limit: int = 100,
     sizing: tuple[int, int, int] = Sizing(),
 ) -> FasterRCNN:
@@ -157,26 +166,26 @@ def faster_rcnn(
     the pyramid; hidden: of the head; norm: normalise pyramid and head too, for training from nothing; anchor_sizes:
     for each level, pixels of the square anchor; ratios: height / width; counts, training_counts: proposals before
     and after NMS; anchor_samples, box_samples: learnt per picture, of the boxes at most `positive_share` objects;
-    limit: detections per picture; sizing: (shorter side, longer side, multiple) in pixels.
+    pooled: rows and columns of a region's features, by `pooling`; threshold: of the last NMS; limit: detections per
+    picture; sizing: (shorter side, longer side, multiple) in pixels.
     """
-    body = body_of(backbone, backbone_options)
-    if freeze_norm:
-        layers.freeze_norm(body)
-    body.freeze(frozen)
+    body = _body(backbone, backbone_options, frozen=frozen, freeze_norm=freeze_norm)
     maps = FPN(body, channels=channels, first=first_level, group_norm=norm) if pyramid else SingleLevel(body)
     sizes = _anchor_sizes(maps) if anchor_sizes is None else anchor_sizes
     _check_anchors(sizes, maps)
-    names = len(classes) if isinstance(classes, Sequence) else classes
     return FasterRCNN(
         maps,
         RegionProposals(maps.channels[0], anchor_sizes=sizes, ratios=ratios, samples=anchor_samples),
         BoxHead(
             maps.channels[0],
-            classes=names,
+            classes=len(classes) if isinstance(classes, Sequence) else classes,
             hidden=hidden,
             layer_norm=norm,
+            pooled=pooled,
+            pooling=pooling,
             samples=box_samples,
             positive_share=positive_share,
+            threshold=threshold,
             limit=limit,
         ),
         classes=classes,
@@ -184,6 +193,14 @@ def faster_rcnn(
         counts=(counts[0], counts[1]),
         training_counts=(training_counts[0], training_counts[1]),
     )
+
+
+def _body(backbone: str, options: Mapping[str, Any] | None, *, frozen: int, freeze_norm: bool) -> Body:
+    body = body_of(backbone, options)
+    if freeze_norm:
+        layers.freeze_norm(body)
+    body.freeze(frozen)
+    return body
 
 
 def _anchor_sizes(maps: Backbone) -> Sequence[Sequence[float]]:
@@ -214,9 +231,25 @@ TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (
 )
 """(pattern of a whole torchvision name, our name); older checkpoints spell the convolutions without .0 or .0.0."""
 
+PAPER: Mapping[str, Any] = {
+    "classes": 20,
+    "pyramid": False,
+    "hidden": 4096,
+    "anchor_sizes": ((128, 256, 512),),
+    "counts": (6000, 300),
+    "training_counts": (12000, 2000),
+    "box_samples": 128,
+    "pooling": "pool",
+    "threshold": 0.3,
+    "sizing": (600, 1000, 32),
+}
+"""What the networks of the paper share: section 3.3; the counts before NMS and its last threshold from its code."""
+
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "faster_rcnn": {},
     "faster_rcnn_resnet50_fpn": {"backbone": "resnet50"},
+    "faster_rcnn_vgg16": {**PAPER, "backbone": "vgg16"},
+    "faster_rcnn_zf": {**PAPER, "backbone": "zfnet", "pooled": 6},
     "faster_rcnn_mobilenet_v2": {"backbone": "mobilenet_v2", "sizing": (320, 640, 32)},
     "faster_rcnn_mini": {
         "backbone": "resnet_mini",
