@@ -2,10 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
 from siseon.data.dataset import Annotation, Data
@@ -182,6 +184,70 @@ def test_areas_of_shapes_decide_the_sizes():
 
     result = evaluate(Detector(), Shaped())
     assert result.metrics["AP_small"] == 1.0 and math.isnan(result.metrics["AP_medium"])
+
+
+class Masked(Pictures):
+    """The same with the shape of each object: a polygon, and a block of pixels."""
+
+    def annotation(self, index):
+        polygon = (np.array([[10, 10], [50, 10], [50, 20], [10, 50]], np.float32),)
+        block = np.zeros((100, 100), bool)
+        block[60:90, 60:90] = True
+        known = super().annotation(index)
+        return replace(known, segments=(polygon, block)[: len(known.boxes)])
+
+
+class Drawer(Detector):
+    """Finds boxes and draws the masks that fill them."""
+
+    def predict(self, pictures, *, batch, score=0.05):
+        drawn = []
+        for found in super().predict(pictures, batch=batch, score=score):
+            masks = torch.zeros(len(found), 100, 100, dtype=torch.bool)
+            for mask, (left, top, right, bottom) in zip(masks, found.boxes.int().tolist(), strict=True):
+                mask[top:bottom, left:right] = True
+            drawn.append(replace(found, masks=masks))
+        return drawn
+
+
+def test_masks_are_judged_beside_boxes():
+    result = evaluate(Drawer(), Masked())
+    # The polygon fills five eighths of its box.
+    assert result.metrics["AP50"] == result.metrics["AP75"] == 1.0
+    assert result.metrics["mask_AP50"] == 1.0
+    assert result.metrics["mask_AP75"] == pytest.approx(0.5)
+    assert result.per_class["dog"]["mask_AP"] == 1.0
+    assert result.per_class["고양이"]["mask_AP"] == pytest.approx(0.3)  # right at 0.50, 0.55 and 0.60 of ten
+    assert list(validate(Drawer(), Masked())) == ["AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP"]
+    assert all(answer.prediction.masks is None and answer.annotation.segments == () for answer in result.answers)
+
+
+@pytest.mark.parametrize(
+    ("detector", "data"), [(Detector(), Masked()), (Drawer(), Pictures())], ids=["no masks found", "none known"]
+)
+def test_masks_are_judged_only_where_both_have_them(detector, data):
+    result = evaluate(detector, data)
+    assert not [name for name in result.metrics if "mask" in name]
+    assert result.metrics["AP50"] == 1.0
+
+
+def test_masks_follow_the_names_of_the_classes():
+    result = evaluate(Drawer(classes=("bird", "dog", "고양이"), labels=(0, 1)), Masked())
+    answer = result.answers[0]
+    assert len(answer.found_masks) == len(answer.prediction) == 1
+    truth, found = answer.drawable()
+    assert truth.masks.shape == (2, 100, 100) and found.masks.shape == (1, 100, 100)
+    assert found.masks[0, 60:90, 60:90].all() and found.masks.sum() == 900
+
+
+def test_a_report_has_the_masks(tmp_path):
+    evaluate(Drawer(), Masked(), out=tmp_path / "masks")
+    evaluate(Detector(), Pictures(), out=tmp_path / "boxes")
+    first = json.loads((tmp_path / "masks" / "predictions.json").read_text(encoding="utf-8"))[0]
+    assert coco_mask.area(first["segmentation"]) == 1600 and first["bbox"] == [10, 10, 40, 40]
+    with_masks, without = (np.array(Image.open(tmp_path / kind / "examples.png")) for kind in ("masks", "boxes"))
+    assert with_masks.shape == without.shape
+    assert (with_masks != without).any(2).mean() > 0.05
 
 
 @pytest.fixture(scope="module")

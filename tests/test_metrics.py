@@ -11,11 +11,14 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, t
 
 from siseon.interface import Detections, Target
 from siseon.metrics import (
+    Masks,
     coco_results,
     coco_scores,
     confusion_of_detections,
     confusion_of_labels,
+    decoded,
     precision_recall_f1,
+    run_lengths,
     top_k,
 )
 
@@ -224,6 +227,58 @@ def test_results_are_in_cocos_format():
     assert coco_results(found((1, 0.5, 10, 20, 40, 60)), 7) == [
         {"image_id": 7, "category_id": 2, "bbox": [10, 20, 30, 40], "score": 0.5}
     ]
+
+
+# --- masks -----
+
+
+def filled(*boxes, size=(110, 120)):
+    """Masks of whole boxes."""
+    masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
+    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
+        mask[top:bottom, left:right] = True
+    return masks
+
+
+def coded(found_boxes, true_boxes):
+    return Masks(run_lengths(filled(*found_boxes)), run_lengths(filled(*true_boxes)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(pictures, st.randoms(use_true_random=False))
+def test_masks_that_fill_their_boxes_are_judged_as_the_boxes(drawn, random):
+    truths, predictions, masks = [], [], []
+    for objects, guesses in drawn:
+        crowd = [index for index, (_, is_crowd, _) in enumerate(objects) if is_crowd]
+        truths.append(true(*[(label, *box) for label, _, box in objects], crowd=crowd))
+        predictions.append(found(*[(label, random.random(), *box) for label, box in guesses]))
+        whole = [[box for _, _, box in objects], [box for _, box in guesses]]
+        masks.append(Masks(*(run_lengths(filled(*part, size=(180, 180))) for part in reversed(whole))))
+    by_box = coco_scores(predictions, truths, classes=CLASSES)
+    by_mask = coco_scores(predictions, truths, classes=CLASSES, masks=masks)
+    assert by_mask.figures == pytest.approx(by_box.figures, nan_ok=True)
+
+
+def test_a_mask_is_judged_by_its_own_overlap():
+    box = (10, 10, 50, 50)
+    half, most = (10, 10, 50, 30), (10, 10, 50, 42)
+    for drawn, at_half, at_most in ((half, 1.0, 0.0), (most, 1.0, 1.0), ((10, 10, 50, 29), 0.0, 0.0)):
+        scores = coco_scores([found((0, 0.9, *box))], [true((0, *box))], classes=CLASSES, masks=[coded([drawn], [box])])
+        assert (scores.figures["AP50"], scores.figures["AP75"]) == (at_half, at_most)
+
+
+def test_the_size_of_a_wrong_mask_is_its_own():
+    big, thin = (0, 0, 100, 100), (0, 0, 100, 2)
+    truths, guesses = [true((0, 105, 100, 115, 108))], [found((0, 0.9, *big), (0, 0.8, 105, 100, 115, 108))]
+    masks = [coded([thin, (105, 100, 115, 108)], [(105, 100, 115, 108)])]
+    assert coco_scores(guesses, truths, classes=CLASSES, masks=masks).figures["AP_small"] == pytest.approx(0.5)
+    assert coco_scores(guesses, truths, classes=CLASSES).figures["AP_small"] == 1.0
+
+
+def test_masks_come_back_from_their_codes():
+    masks = torch.rand(3, 20, 30) > 0.5
+    assert torch.equal(decoded(run_lengths(masks)), masks)
+    assert decoded(run_lengths(masks[:0])).shape[0] == 0
 
 
 # --- confusion -----

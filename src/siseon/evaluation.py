@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from time import perf_counter
@@ -25,9 +25,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from siseon import metrics
+from siseon.data.augment import runs
 from siseon.data.dataset import Annotation, Data, Dataset, Problem, Segments, Task
 from siseon.interface import Classification, DataError, Detections, PictureError, Prediction, Target
-from siseon.metrics import Curve
+from siseon.metrics import CocoScores, Curve, Masks, Runs
 
 
 class Model(Protocol):
@@ -40,16 +41,45 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model said to one picture: its number in the split, what is known of it, and the prediction."""
+    """What a model said to one picture: its number in the split, what is known of it, and the prediction.
+
+    areas [objects]: of the true objects, in pixels. found_masks, true_masks: as run-length codes, where model and data
+    have masks; prediction and annotation are without, because masks that are not coded fill the memory.
+    """
 
     index: int
     annotation: Annotation
     prediction: Prediction
+    areas: Tensor
+    found_masks: Sequence[Runs] | None = None
+    true_masks: Sequence[Runs] | None = None
+
+    @staticmethod
+    def of(index: int, annotation: Annotation, prediction: Prediction) -> Answer:
+        """The answer with its masks coded."""
+        areas, found, true = _areas(annotation), None, None
+        if isinstance(prediction, Detections) and prediction.masks is not None:
+            found = metrics.run_lengths(prediction.masks)
+            if len(annotation.segments) == len(annotation.boxes):
+                height, width = prediction.masks.shape[1:]
+                true = [runs(segments, (height, width)) for segments in annotation.segments]
+            prediction = replace(prediction, masks=None)
+        return Answer(index, replace(annotation, segments=()), prediction, areas, found, true)
 
     def target(self) -> Target:
         """The true objects in the pixels of the picture, without masks."""
         known = self.annotation
         return Target(torch.from_numpy(known.boxes), torch.from_numpy(known.labels), torch.from_numpy(known.crowd))
+
+    def drawable(self) -> tuple[Detections, Detections]:
+        """Truth, each object with score 1, and prediction, both with their masks where they are known."""
+        target, found = self.target(), cast(Detections, self.prediction)
+        truth = Detections(target.boxes, target.labels, torch.ones(len(target.labels)), found.classes)
+        if self.true_masks is not None:
+            truth = replace(truth, masks=metrics.decoded(self.true_masks))
+        if self.found_masks is not None:
+            found = replace(found, masks=metrics.decoded(self.found_masks))
+        return truth, found
 
 
 @dataclass(frozen=True)
@@ -57,9 +87,9 @@ class Evaluation:
     """A model's answers to a split, and what they are worth.
 
     metrics: the main figure first ("AP50" or "accuracy"), all 0..1 except pictures, unreadable and ms_per_picture,
-    which is the time within `predict` in batches, reading the files not counted. per_class: class -> figures.
-    confusion: [truth, predicted], for detection with the background last, at score and overlap 0.5. curves: class ->
-    precision against recall.
+    which is the time within `predict` in batches, reading the files not counted; "mask_AP50" and its like where model
+    and data have masks. per_class: class -> figures. confusion: [truth, predicted], for detection with the background
+    last, at score and overlap 0.5. curves: class -> precision against recall, of the boxes.
     """
 
     task: Task
@@ -131,7 +161,7 @@ def evaluate(
             predictions = model.predict(pictures, batch=batch, **options)
             seconds += perf_counter() - start
             answers += [
-                Answer(number, dataset.annotation(number), translate(prediction))
+                Answer.of(number, dataset.annotation(number), translate(prediction))
                 for number, prediction in zip(numbers, predictions, strict=True)
             ]
         done += len(pictures) + len(broken)
@@ -156,7 +186,7 @@ def evaluate(
 
 def validate(model: nn.Module, dataset: Dataset, *, batch: int = 8) -> dict[str, float]:
     """The few figures that choose the best epoch, the main one first; the same numbers for the same weights."""
-    chosen = ("AP50", "AP", "AP75", "AR100", "accuracy", "top5", "macro_F1")
+    chosen = ("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP", "accuracy", "top5", "macro_F1")
     figures = evaluate(cast(Model, model), dataset, batch=batch).metrics
     return {name: figures[name] for name in chosen if name in figures}
 
@@ -167,10 +197,32 @@ Judgement = tuple[dict[str, float], dict[str, dict[str, float]], np.ndarray, dic
 def _judge_detections(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
     predictions = [answer.prediction for answer in answers if isinstance(answer.prediction, Detections)]
     truths = [answer.target() for answer in answers]
-    areas = [_areas(answer.annotation) for answer in answers]
+    areas = [answer.areas for answer in answers]
     scores = metrics.coco_scores(predictions, truths, classes=classes, areas=areas)
     confusion = metrics.confusion_of_detections(predictions, truths, classes=len(classes))
+    _add_mask_figures(scores, answers, classes)
     return scores.figures, scores.per_class, confusion, scores.curves
+
+
+def _add_mask_figures(scores: CocoScores, answers: list[Answer], classes: tuple[str, ...]) -> None:
+    """Beside each AP of the boxes that of the masks, over the pictures where model and data have them."""
+    masked = [
+        (answer, Masks(answer.found_masks, answer.true_masks))
+        for answer in answers
+        if answer.found_masks is not None and answer.true_masks is not None
+    ]
+    if not any(masks.true for _, masks in masked):
+        return
+    by_mask = metrics.coco_scores(
+        [cast(Detections, answer.prediction) for answer, _ in masked],
+        [answer.target() for answer, _ in masked],
+        classes=classes,
+        areas=[answer.areas for answer, _ in masked],
+        masks=[masks for _, masks in masked],
+    )
+    scores.figures.update({f"mask_{name}": value for name, value in by_mask.figures.items() if name.startswith("AP")})
+    for name, figures in scores.per_class.items():
+        figures.update({f"mask_{key}": by_mask.per_class[name][key] for key in ("AP50", "AP")})
 
 
 def _judge_labels(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
@@ -218,7 +270,9 @@ def _translation(model: Model, dataset: Dataset) -> Callable[[Any], Prediction]:
 
     def translate_detections(found: Detections) -> Detections:
         new = labels[found.labels]
-        return Detections(found.boxes[new >= 0], new[new >= 0], found.scores[new >= 0], dataset.classes)
+        kept = new >= 0
+        masks = None if found.masks is None else found.masks[kept]
+        return Detections(found.boxes[kept], new[kept], found.scores[kept], dataset.classes, masks)
 
     def translate_classification(found: Classification) -> Classification:
         return Classification(torch.zeros(len(labels)).index_copy(0, labels, found.scores), dataset.classes)

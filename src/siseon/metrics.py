@@ -8,11 +8,13 @@ Shapes  thresholds: the 10 overlaps 0.50, 0.55 .. 0.95; recalls: the 101 steps 0
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 from faster_coco_eval import COCO, COCOeval_faster
-from jaxtyping import Float, Int64
+from faster_coco_eval.core import mask as runs_code
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from siseon.boxes.geometry import overlap
@@ -21,6 +23,18 @@ from siseon.interface import Detections, Target
 Array = np.ndarray
 ALL, SMALL, MEDIUM, LARGE = range(4)
 """COCO's ranges of object area: any, below 32^2, 32^2 to 96^2, above 96^2 pixels."""
+
+Runs: TypeAlias = "dict[str, Any]"
+"""COCO's run-length code of a mask: {"size": [height, width], "counts": bytes}."""
+
+
+class Masks(NamedTuple):
+    """The masks of one picture, run-length coded, for a hundred of them fill more memory than the network."""
+
+    found: Sequence[Runs]
+    """Of the detections, in their order."""
+    true: Sequence[Runs]
+    """Of the true objects, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +70,17 @@ def coco_scores(
     *,
     classes: Sequence[str],
     areas: Sequence[Float[Tensor, " _"]] | None = None,
+    masks: Sequence[Masks] | None = None,
 ) -> CocoScores:
     """Score the detections of each picture against its true objects, exactly as COCO's evaluation does.
 
     predictions[i] and truths[i] belong to the same picture, in the same pixels. A crowd is COCO's iscrowd: what lies
     in it is neither right nor wrong. areas[i] are the areas of the objects of picture i in pixels, where they are
     known better than by their boxes (COCO takes those of the masks); they only decide what is small, medium and
-    large. Source: cocodataset.org, Detection evaluation; Lin et al. 2014, arXiv:1405.0312.
+    large. masks[i]: those of picture i; with them the overlap is that of the masks, not of the boxes. Source:
+    cocodataset.org, Detection evaluation; Lin et al. 2014, arXiv:1405.0312.
     """
-    accumulated = _accumulate(predictions, truths, classes, areas)
+    accumulated = _accumulate(predictions, truths, classes, areas, masks)
     precision, recall = accumulated["precision"], accumulated["recall"]
     figures = {
         "AP50": _mean(precision[0, :, :, ALL, -1]),
@@ -154,18 +170,22 @@ def _accumulate(
     truths: Sequence[Target],
     classes: Sequence[str],
     areas: Sequence[Tensor] | None,
+    masks: Sequence[Masks] | None,
 ) -> dict[str, Any]:
     """COCO's arrays: precision, scores [thresholds, recalls, classes, areas, limits]; recall has no axis of recalls."""
     objects = _true_annotations(truths, areas)
+    results = [entry for picture, found in enumerate(predictions) for entry in coco_results(found, picture + 1)]
+    if masks is not None:
+        _judge_by(masks, objects, results)
     truth = COCO(
         {
-            "images": [{"id": picture + 1} for picture in range(len(truths))],
+            # The size is asked for with every mask; the masks have their own.
+            "images": [{"id": picture + 1, "height": 0, "width": 0} for picture in range(len(truths))],
             "categories": [{"id": label + 1, "name": name} for label, name in enumerate(classes)],
             "annotations": [{"id": number + 1, **entry} for number, entry in enumerate(objects)],
         }
     )
-    results = [entry for picture, found in enumerate(predictions) for entry in coco_results(found, picture + 1)]
-    evaluation = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox")
+    evaluation = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox" if masks is None else "segm")
     evaluation.evaluate()
     evaluation.accumulate()
     return dict(evaluation.eval)
@@ -176,6 +196,29 @@ def coco_results(detections: Detections, picture: int) -> list[dict[str, Any]]:
     sides = _left_top_width_height(detections.boxes)
     rows = zip(detections.labels.tolist(), detections.scores.tolist(), sides.tolist(), strict=True)
     return [{"image_id": picture, "category_id": label + 1, "bbox": box, "score": score} for label, score, box in rows]
+
+
+def _judge_by(masks: Sequence[Masks], objects: list[dict[str, Any]], results: list[dict[str, Any]]) -> None:
+    """Give true objects and results their masks; without its box, a result's area too is that of its mask."""
+    for entries, codes in (
+        (objects, [code for picture in masks for code in picture.true]),
+        (results, [code for picture in masks for code in picture.found]),
+    ):
+        for entry, code in zip(entries, codes, strict=True):
+            entry["segmentation"] = code
+    for entry in results:
+        del entry["bbox"]
+
+
+def run_lengths(masks: Bool[Tensor, "objects height width"]) -> list[Runs]:
+    """The masks as COCO's run-length codes."""
+    return [runs_code.encode(np.asfortranarray(mask, np.uint8)) for mask in masks.numpy()]
+
+
+def decoded(codes: Sequence[Runs]) -> Bool[Tensor, "objects height width"]:
+    """The masks of run-length codes of one size; [0, 0, 0] of none."""
+    masks = [runs_code.decode(code) for code in codes]
+    return torch.from_numpy(np.stack(masks).astype(bool)) if masks else torch.zeros(0, 0, 0, dtype=torch.bool)
 
 
 def _true_annotations(truths: Sequence[Target], areas: Sequence[Tensor] | None) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from siseon import drawing, metrics, pictures
 from siseon.data.dataset import Dataset
@@ -55,6 +54,8 @@ def predictions(evaluation: Evaluation) -> list[dict[str, Any]]:
         name = answer.annotation.name
         if isinstance(answer.prediction, Detections):
             results = metrics.coco_results(answer.prediction, answer.index + 1)
+            for result, runs in zip(results, answer.found_masks or (), strict=False):
+                result["segmentation"] = {**runs, "counts": runs["counts"].decode()}
             rows += [{**result, "file_name": name} for result in results]
         else:
             rows.append({"file_name": name, "classes": answer.prediction.to_json()})
@@ -83,9 +84,8 @@ def write_sheet(answers: Sequence[Answer], dataset: Dataset, path: Path) -> None
             tiles.append(picture)
             captions.append(f"{'?' if label is None else prediction.classes[label]} \u2192 {found} {score:.2f}")
         else:
-            target = answer.target()
-            truth = Detections(target.boxes, target.labels, torch.ones(len(target.labels)), prediction.classes)
-            tiles += [drawing.draw_truth(picture, truth), drawing.draw(picture, prediction.above(SURE))]
+            truth, objects = answer.drawable()
+            tiles += [drawing.draw_truth(picture, truth), drawing.draw(picture, objects.above(SURE))]
             captions += [f"{name}: truth", "found"]
     if tiles:
         pictures.write(drawing.contact_sheet(tiles, captions, columns=4), path)

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -377,6 +378,7 @@ class SmallDetector(nn.Module):
     """Learns the mean of the boxes' edges; keeps what it was given."""
 
     task, classes = "detection", ("원",)
+    needs_masks = False
     spec = {"name": "detector", "arguments": {}}  # noqa: RUF012
 
     def __init__(self):
@@ -400,6 +402,39 @@ def test_a_detector(tmp_path, imgsz, shape, size):
     assert list(run.history[0])[2:5] == ["loss", "box", "nothing"]
     wanted = [40, 60, 16] if imgsz is None else [30, 30, 16]
     assert json.loads(tensorfile.read(tmp_path / "best.safetensors")[1]["sizing"]) == wanted
+
+
+class Shaped(Boxes):
+    """The same with a mask for each box."""
+
+    def annotation(self, index):
+        drawn = np.zeros((20, 30), bool)
+        drawn[3:13, 2:12] = True
+        return replace(super().annotation(index), segments=(drawn,))
+
+
+class MaskLearner(SmallDetector):
+    """Keeps the masks that it was given."""
+
+    needs_masks = True
+
+    def loss(self, images, targets):
+        self.given += [target.masks for target in targets]
+        return super().loss(images, targets)
+
+
+def test_masks_reach_a_model_that_learns_them():
+    model = MaskLearner()
+    fit(model, Data("shapes", "detection", ("원",), {"train": Shaped(), "val": Shaped()}), **{**FAST, "batch": 3})
+    masks = [given for given in model.given if isinstance(given, torch.Tensor)]
+    assert len(masks) >= 6
+    assert {(tuple(mask.shape), mask.dtype) for mask in masks} == {((1, 40, 60), torch.bool)}
+    assert all(0 < mask.sum() < mask.numel() for mask in masks)
+
+
+def test_a_model_that_learns_masks_is_not_trained_without_any():
+    with pytest.raises(RecipeError, match=r"no object of boxes has one.*faster_rcnn"):
+        fit(MaskLearner(), Data("boxes", "detection", ("원",), {"train": Boxes()}), **FAST)
 
 
 def test_signals_are_left_as_they_were(tmp_path):

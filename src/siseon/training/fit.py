@@ -252,6 +252,7 @@ def _batches(
         augment=augment,
         workers=preparation.workers_of(training.recipe, training.device),
         shuffle=augment is not None,
+        masks=preparation.learns_masks(training.model),
         device=training.device,
         on_problem=notes.problem,
     )
@@ -276,6 +277,12 @@ def _check(model: preparation.Model, data: Data) -> None:
     if model.task != data.task:
         raise RecipeError(
             f"the model is for {model.task}, the data for {data.task}", "Take another model, or other data"
+        )
+    annotations = (data.train.annotation(index) for index in range(len(data.train)))
+    if model.task == "detection" and model.needs_masks and not any(known.segments for known in annotations):
+        raise RecipeError(
+            f"the model learns masks, and no object of {data.name} has one",
+            "Take a model that finds boxes (faster_rcnn), or data with polygons or masks",
         )
     numbered = tuple(map(str, range(len(data.classes))))
     if model.classes == numbered:

@@ -26,13 +26,14 @@ from siseon.training.transfer import BODY_SHARE, body_of, transferred
 class Model(Protocol):
     """What training asks of a model beside being an nn.Module: the contract in docs/architecture.md.
 
-    A detector has `sizing`, a classifier `resize` and `crop`.
+    A detector has `sizing` and `needs_masks`, a classifier `resize` and `crop`.
     """
 
     task: str
     classes: tuple[str, ...]
     spec: dict[str, Any]
     sizing: Sizing
+    needs_masks: bool
     resize: int
     crop: int
 
@@ -118,6 +119,12 @@ def frame_of(model: nn.Module) -> Frame:
     """How pictures become the model's input."""
     facts = contract(model)
     return facts.sizing if facts.task == "detection" else Crop(facts.resize, facts.crop)
+
+
+def learns_masks(model: nn.Module) -> bool:
+    """Whether the model's loss wants the masks of the objects."""
+    facts = contract(model)
+    return facts.task == "detection" and facts.needs_masks
 
 
 def flip_of(recipe: Recipe, classes: Sequence[str]) -> float:
