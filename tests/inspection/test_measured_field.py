@@ -10,6 +10,7 @@ from torch import nn
 from siseon.inspection.measurement import measured_receptive_field
 from siseon.inspection.table import table
 from siseon.interface import SiseonError
+from siseon.models.classification import alexnet, googlenet, mobilenet, resnet, vgg, zfnet
 
 windows = st.tuples(st.sampled_from(["conv", "max", "mean"]), st.integers(1, 4), st.integers(1, 2), st.integers(0, 1))
 
@@ -57,6 +58,39 @@ def test_textbook_networks(network, size, field):
     measured = measured_receptive_field(network, size, channels=1)
     assert (measured.size, measured.clipped) == ((field, field), False)
     assert table(network, size, channels=1).rows[-1].receptive_field == (field, field)
+
+
+class Last(nn.Module):
+    """The last map of a body."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, images):
+        return self.body.features(images)[-1]
+
+
+THIN = {"widths": (2,) * 5}
+ZOO = [
+    (lambda: alexnet.AlexNetBody(**THIN), 259, 195),
+    (lambda: zfnet.ZFNetBody(**THIN), 259, 171),
+    (lambda: vgg.VGGBody(depths=vgg.DEPTHS["vgg11"], **THIN), 224, 150),
+    (lambda: resnet.ResNetBody(**resnet.BODIES["resnet18"], widths=(2,) * 4), 480, 435),
+    (lambda: googlenet.GoogLeNetBody(width=1 / 16), 800, 715),
+    (lambda: mobilenet.MobileNetV2Body(width=0.1), 544, 491),
+]
+"""Bodies of the zoo with few channels, a picture that is large enough, and the field, which channels do not change."""
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "field"), ZOO, ids=["alexnet", "zfnet", "vgg11", "resnet18", "googlenet", "v2"]
+)
+def test_bodies_of_the_zoo(body, size, field):
+    network = Last(body()).eval()
+    measured = measured_receptive_field(network, size)
+    assert (measured.size, measured.clipped) == ((field, field), False)
+    assert table(network, size).rows[-1].receptive_field == (field, field)
 
 
 class Hourglass(nn.Module):
