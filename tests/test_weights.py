@@ -109,6 +109,22 @@ class TestPublished:
         assert model.classes[0] == "tench"
         assert (model.state_dict()["classifier.bias"] == 0.5).all()
 
+    def test_the_published_googlenet_wants_pixels_from_minus_one_to_one(self, monkeypatch, tmp_path: Path):
+        monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+        (tmp_path / "checkpoints").mkdir()
+        file = tmp_path / "checkpoints" / "googlenet-1378be20.pth"
+        tensors = {name: tensor for name, tensor in zoo.create("googlenet_bn").state_dict().items() if "." in name}
+        torch.save(tensors, file)
+        for weight in ("imagenet", file):
+            model = weights.build("googlenet_bn", weights=weight)
+            values = (torch.tensor([0.0, 0.5, 1.0])[:, None] - model.mean) / model.deviation
+            assert values.tolist() == [[-1.0] * 3, [0.0] * 3, [1.0] * 3]
+        weights.save(model, tmp_path / "again.safetensors")
+        assert weights.load(tmp_path / "again.safetensors").mean.tolist() == [0.5] * 3
+        torch.save(tensors, tmp_path / "mine.pth")
+        mine = weights.build("googlenet_bn", weights=tmp_path / "mine.pth")
+        assert mine.mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
+
     @pytest.mark.parametrize(("name", "kind"), [("resnet_mini", "imagenet"), ("resnet18", "coco")])
     def test_weights_that_nobody_published_are_refused(self, name: str, kind: str):
         with pytest.raises(WeightsError, match="no published"):

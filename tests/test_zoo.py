@@ -20,6 +20,8 @@ SMALL |= {
         "counts": [50, 20],
         "training_counts": [50, 20],
     },
+    "yolo": {"width": 0.03125, "hidden": 8, "grid": 2, "size": 128},
+    "retinanet": {"backbone": "resnet_mini", "channels": 8, "depth": 1, "sizing": [96, 160, 32], "count": 50},
 }
 """Models that are small enough to run here."""
 CLASSES = ["고양이", "dog", "새"]
@@ -35,7 +37,9 @@ def batch_and_targets(model):
         return torch.rand(2, 3, model.crop, model.crop), torch.tensor([0, 2])
     images = torch.rand(2, 3, 96, 96)
     boxes = torch.tensor([[10.0, 10, 50, 60], [40, 40, 90, 80]])
-    return images, [Target(boxes, torch.tensor([0, 2]), torch.zeros(2, dtype=torch.bool))] * 2
+    masks = torch.zeros(2, 96, 96, dtype=torch.bool)
+    masks[0, 10:60, 10:50], masks[1, 40:80, 40:90] = True, True
+    return images, [Target(boxes, torch.tensor([0, 2]), torch.zeros(2, dtype=torch.bool), masks)] * 2
 
 
 @pytest.mark.parametrize("name", SMALL)

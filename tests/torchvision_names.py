@@ -51,3 +51,36 @@ def faster_rcnn_resnet50_fpn():
     names += linear("rpn.head.conv.0.0") + linear("rpn.head.cls_logits") + linear("rpn.head.bbox_pred")
     names += linear("roi_heads.box_head.fc6") + linear("roi_heads.box_head.fc7")
     return names + linear("roi_heads.box_predictor.cls_score") + linear("roi_heads.box_predictor.bbox_pred")
+
+
+def retinanet_resnet50_fpn():
+    names = [f"backbone.body.{name}" for name in resnet_body((3, 4, 6, 3), 3)]
+    for level in range(3):
+        names += linear(f"backbone.fpn.inner_blocks.{level}.0") + linear(f"backbone.fpn.layer_blocks.{level}.0")
+    names += linear("backbone.fpn.extra_blocks.p6") + linear("backbone.fpn.extra_blocks.p7")
+    for kind, last in (("classification", "cls_logits"), ("regression", "bbox_reg")):
+        for number in range(4):
+            names += linear(f"head.{kind}_head.conv.{number}.0")
+        names += linear(f"head.{kind}_head.{last}")
+    return names
+
+
+def ssd300_vgg16():
+    names = ["backbone.scale_weight"]
+    for number in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21):
+        names += linear(f"backbone.features.{number}")
+    for number in ("1", "3", "5", "7.1", "7.3"):
+        names += linear(f"backbone.extra.0.{number}")
+    for level in range(1, 5):
+        names += linear(f"backbone.extra.{level}.0") + linear(f"backbone.extra.{level}.2")
+    for kind in ("classification", "regression"):
+        for level in range(6):
+            names += linear(f"head.{kind}_head.module_list.{level}")
+    return names
+
+
+def mask_rcnn_resnet50_fpn():
+    names = faster_rcnn_resnet50_fpn()
+    for layer in range(4):
+        names += linear(f"roi_heads.mask_head.{layer}.0")
+    return names + linear("roi_heads.mask_predictor.conv5_mask") + linear("roi_heads.mask_predictor.mask_fcn_logits")

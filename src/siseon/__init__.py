@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from siseon import weights as weights
+    from siseon.comparison.race import compare as compare
     from siseon.data.open_data import open_data as open_data
     from siseon.evaluation import evaluate as evaluate
     from siseon.interface import Classification as Classification
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from siseon.interface import Images as Images
     from siseon.interface import SiseonError as SiseonError
     from siseon.interface import Target as Target
+    from siseon.optimization import optimize as optimize
     from siseon.training.fit import fit as fit
     from siseon.training.fit import resume as resume
     from siseon.training.recipe import Recipe as Recipe
@@ -39,11 +41,13 @@ _HOME = {
     "SiseonError": "siseon.interface",
     "Target": "siseon.interface",
     "build": "siseon.weights",
+    "compare": "siseon.comparison.race",
     "evaluate": "siseon.evaluation",
     "fit": "siseon.training.fit",
     "load": "siseon.weights",
     "names": "siseon.zoo",
     "open_data": "siseon.data.open_data",
+    "optimize": "siseon.optimization",
     "resume": "siseon.training.fit",
     "save": "siseon.weights",
 }

@@ -27,14 +27,16 @@ The landmarks of convolutional vision, running.
   siseon train --resume RUN                          go on where a run stopped
   siseon predict RUN PHOTO ...                       find things in pictures; folders and patterns too
   siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
+  siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
   siseon models                                      what there is to train
   siseon inspect vgg16                               every layer: sizes, parameters, memory, MACs, receptive field
+  siseon inspect RUN PHOTO                           what it sees: feature maps, Grad-CAM, occlusion
   siseon check FOLDER                                what is wrong with a data set
   siseon convert FOLDER --to coco --out NEW          from one format to another
 
 siseon COMMAND --help tells the options of a command. --debug, anywhere, shows where an error comes from."""
 
-COMMANDS = ("train", "evaluate", "predict", "models", "inspect", "check", "convert", "demo")
+COMMANDS = ("train", "evaluate", "predict", "compare", "models", "inspect", "check", "convert", "demo")
 
 
 class Terminated(BaseException):

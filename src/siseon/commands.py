@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from siseon.command_output import next_folder as next_folder
+from siseon.command_output import progress as _progress
+from siseon.command_output import results as _results
 from siseon.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -152,42 +152,85 @@ def predict(
     return 2 if len(faults) == len(found) else 0
 
 
+def compare(
+    models: Positional[tuple[str, ...]] = (),
+    *,
+    data: str | None = None,
+    minutes: float = 5.0,
+    family: Literal["auto", "mini", "mobilenet_v2", "exact"] = "auto",
+    backbone: str | None = None,
+    weights: str | None = None,
+    imgsz: int | None = None,
+    batch: int = 8,
+    seed: int = 0,
+    photos: int = 20,
+    lang: Literal["both", "en", "ko"] = "both",
+    device: str = "auto",
+    resume: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Train models for the same minutes on the same pictures, and compare accuracy, speed by stage, size and memory.
+
+    Args:
+        models: names such as rcnn fast_rcnn faster_rcnn mask_rcnn ssd yolo retinanet, or any that `siseon models` lists
+        data: folder or file of the data set, or scenes, or digits
+        minutes: how long each model is trained
+        family: ssd is taken as ssd_mini (mini), as ssd_mobilenet_v2, or as it is (exact); auto: mini for scenes and
+            digits, else mobilenet_v2
+        backbone: network below each detector, e.g. resnet50
+        weights: each starts from imagenet, coco, or a .safetensors or .pth file
+        imgsz: longer side (detector) or crop (classifier) in pixels
+        batch: pictures in a step
+        seed: the same seed gives the same splits and starts
+        photos: how many test pictures are timed; the first of them are shown
+        lang: of the report: both, en or ko
+        device: auto, cpu, cuda, cuda:1, mps
+        resume: folder of a race to go on with; needs no other option
+        out: folder for the runs and the report; runs/compare-N if left out
+    """
+    from siseon.comparison.race import RECIPE, go_on
+    from siseon.comparison.race import compare as race
+    from siseon.interface import DataError
+
+    if resume is not None:
+        found = go_on(resume)
+    else:
+        if data is None:
+            raise DataError("the data to compare on is missing", "Say --data FOLDER, or scenes, or digits")
+        settings = {"backbone": backbone, "weights": weights, "imgsz": imgsz, "batch": batch, "seed": seed}
+        recipe = RECIPE.changed(minutes=minutes, device=device, **settings)
+        languages: tuple[Literal["en", "ko"], ...] = ("en", "ko") if lang == "both" else (lang,)
+        with _results(out, "compare") as folder:
+            found = race(models, data, out=folder, family=family, photos=photos, languages=languages, recipe=recipe)
+    return 0 if found.finished else 2
+
+
 def models(*, task: Literal["all", "classification", "detection"] = "all", json: bool = False) -> None:
-    """List the models: task, parameters with the default classes, year, paper.
+    """List the models: task, parameters with the default classes, MACs of a picture of their own size, year, paper.
 
     Args:
         task: only those for this task
         json: as JSON
     """
-    import torch
     from rich.console import Console
-    from rich.table import Table
 
-    from siseon import zoo
+    from siseon import model_sizes
 
-    rows = []
-    for name in zoo.names(None if task == "all" else task):
-        with torch.device("meta"):
-            network = zoo.create(name)
-        entry = zoo.ZOO[name]
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        rows.append(
-            {"name": name, "task": entry.task, "parameters": parameters, "year": entry.year, "paper": entry.paper}
-        )
+    rows = model_sizes.rows(None if task == "all" else task)
     if json:
         print(json_format.dumps(rows, ensure_ascii=False, indent=1))
-        return
-    table = Table("name", "task", "parameters", "year", "paper", box=None, header_style="bold")
-    table.columns[2].justify = "right"
-    for row in rows:
-        number = str(row["paper"]).rpartition(", ")[2]
-        table.add_row(str(row["name"]), str(row["task"]), f"{row['parameters']:,}", str(row["year"]), number)
-    Console().print(table)
+    else:
+        Console().print(model_sizes.text(rows))
 
 
 def inspect(
     model: Positional[str] = "",
+    photo: Positional[str] = "",
     *,
+    weights: str | None = None,
+    options: tuple[str, ...] = (),
+    label: Annotated[str | None, arg(name="class")] = None,
+    out: Path | None = None,
     image_size: int | None = None,
     formulas: bool = False,
     format: Literal["text", "markdown", "csv", "html"] = "text",
@@ -201,8 +244,15 @@ def inspect(
 ) -> None:
     """Every layer of a model: output size, parameters, memory, MACs, receptive field; or the arithmetic of one layer.
 
+    With a photo: what the model sees in it, as pictures: feature maps, filters, deconvolution, Grad-CAM, occlusion.
+
     Args:
-        model: name of the model; `siseon models` lists them
+        model: name of the model, `siseon models` lists them; or a run folder or a .safetensors file
+        photo: the picture to look at
+        weights: imagenet, coco or a file, where the model is given by its name
+        options: arguments of the model as name=value, e.g. padding=tensorflow
+        label: the class to explain; the one that the model predicts if left out
+        out: folder for the pictures; runs/inspect-N if left out
         image_size: side of the picture in pixels; the model's own if left out
         formulas: how each number comes about
         format: text, markdown, csv or html
@@ -216,7 +266,6 @@ def inspect(
     """
     from siseon.inspection.report import inspect_layer, inspect_model
     from siseon.interface import RecipeError
-    from siseon.zoo import create
 
     if layer is not None:
         window = {"filters": filters, "kernel": kernel, "stride": stride, "padding": padding}
@@ -224,7 +273,9 @@ def inspect(
         return
     if not model:
         raise RecipeError("a model or --layer is missing", "For example: siseon inspect vgg16 --formulas")
-    network: Any = create(model)
+    network, trained = _inspected(model, weights, dict(map(_option, options)))
+    if photo:
+        return _look(network, Path(photo), out, name=model, label=label, language=lang, trained=trained)
     size = image_size or (network.crop if network.task == "classification" else network.sizing.shorter)
     print(inspect_model(network, size, format=format, language=lang, formulas=formulas), end="")
 
@@ -272,29 +323,6 @@ def demo(*, out: Path = Path("demo"), seed: int = 0, minutes: float = 2.3) -> No
     run(out, seed=seed, minutes=minutes)
 
 
-@contextmanager
-def _results(out: Path | None, command: str) -> Iterator[Path]:
-    """The folder `out`, or the first free one of runs/COMMAND-1, runs/COMMAND-2, ...; an empty one does not stay."""
-    folder = out or next_folder(command)
-    try:
-        yield folder
-    except BaseException:
-        for made in (folder, Path("runs")) if out is None else (folder,):
-            with suppress(OSError):  # it is not empty, or not there
-                made.rmdir()
-        raise
-
-
-def next_folder(command: str) -> Path:
-    """Make and return the first of runs/COMMAND-1, runs/COMMAND-2, ... that does not exist."""
-    for number in count(1):
-        folder = Path("runs") / f"{command}-{number}"
-        with suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            break
-    return folder
-
-
 def _model(name: str, weights: str | None, device: str) -> Model:
     """The model of a run folder or a file, or a model of the zoo with weights, on its device."""
     from siseon.interface import WeightsError
@@ -311,6 +339,29 @@ def _model(name: str, weights: str | None, device: str) -> Model:
             "Name a folder that siseon train made, a .safetensors file, or a model with --weights FILE",
         )
     return cast("Model", network.to(device_of(Recipe(device=device))).eval())
+
+
+def _inspected(name: str, weights: str | None, given: dict[str, Any]) -> tuple[Any, bool]:
+    """The model of a run folder, a file or a name, in evaluation mode, and whether its weights are trained."""
+    from siseon.weights import build, load, published_classes
+    from siseon.zoo import arguments
+
+    if weights is None and (Path(name).exists() or Path(name).suffix):
+        return load(name), True
+    if weights is not None and "classes" not in given and arguments(name).get("classes") == 1000:
+        given = {"classes": published_classes("imagenet"), **given}
+    return build(name, weights=weights, **given).eval(), weights is not None
+
+
+def _look(network: Any, photo: Path, out: Path | None, *, trained: bool, **options: Any) -> None:  # noqa: ANN401
+    """Write what the network sees in a photo, and say where it is."""
+    from siseon.looking.look import look
+
+    if not trained:
+        print("note: the weights are random; name trained ones with --weights, or a run folder", file=sys.stderr)
+    with _results(out, "inspect") as folder, _progress("covering the photo") as done:
+        page = look(network, photo, folder, trained=trained, progress=done, **options)
+    print(f"The pictures are in {page.parent}; {page} explains them")
 
 
 def _recipe_of(run: Path) -> Recipe:
@@ -346,15 +397,3 @@ def _option(text: str) -> tuple[str, Any]:
         return name, json_format.loads(value)
     except ValueError:
         return name, value
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while something is done, if that is a terminal; gives the function to call with (done, of)."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -2,7 +2,8 @@
 
 A checkpoint is known by its file name, which ends in the first eight digits of its SHA-256. It is looked for in
 PyTorch's own cache, downloaded there with a progress bar where there is a network, or named with the place for it.
-Each model file says, as `TORCHVISION_NAMES`, how torchvision's tensor names become ours.
+Each model file says, as `TORCHVISION_NAMES`, how torchvision's tensor names become ours, and, as `TORCHVISION_TENSORS`,
+which tensors change beside.
 """
 
 from __future__ import annotations
@@ -62,13 +63,20 @@ PUBLISHED: dict[tuple[str, str], str] = {
     ("efficientnet_b6", "imagenet"): "efficientnet_b6_lukemelas-24a108a5.pth",
     ("efficientnet_b7", "imagenet"): "efficientnet_b7_lukemelas-c5b4e57e.pth",
     ("faster_rcnn_resnet50_fpn", "coco"): "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+    ("mask_rcnn_resnet50_fpn", "coco"): "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
+    ("retinanet_resnet50_fpn", "coco"): "retinanet_resnet50_fpn_coco-eeacb38b.pth",
+    ("ssd300_vgg16", "coco"): "ssd300_vgg16_coco-b556d3b4.pth",
 }
 """(model of the zoo, weights) -> file under ADDRESS, as torchvision 0.28 lists them (IMAGENET1K_V1, COCO_V1)."""
+
+SCALES = {"googlenet-1378be20.pth": (0.5, 0.5)}
+"""Published file -> mean and deviation of the pixels that it was trained with, where they are not ImageNet's."""
 
 TORCHVISION_MODELS = {
     "alexnet": "alexnet_one_tower",
     "fasterrcnn_resnet50_fpn": "faster_rcnn_resnet50_fpn",
     "googlenet": "googlenet_bn",
+    "maskrcnn_resnet50_fpn": "mask_rcnn_resnet50_fpn",
 }
 """Models that torchvision calls otherwise."""
 
@@ -94,6 +102,7 @@ def build(name: str, *, weights: str | Path | None = None, **arguments: object) 
     if str(weights) not in CLASSES:
         model = zoo.create(name, **arguments)
         fill(model, tensorfile.read_any(Path(weights))[0], source=str(weights))
+        _rescale(model, Path(weights).name)
         return model
     key = _published_key(name, str(weights), arguments)
     tensors = tensorfile.read_any(_published_file(*key))[0]
@@ -101,6 +110,7 @@ def build(name: str, *, weights: str | Path | None = None, **arguments: object) 
         arguments = {"classes": published_classes(str(weights)), **arguments}
     model = zoo.create(name, **arguments)
     fill(model, tensors, source=PUBLISHED[key])
+    _rescale(model, PUBLISHED[key])
     return model
 
 
@@ -139,7 +149,7 @@ def from_torchvision(name: str, tensors: Mapping[str, Tensor], **arguments: obje
     """
     name = TORCHVISION_MODELS.get(name, name)
     model = zoo.create(name, **arguments)
-    renamed = _renamed(tensors, _rules(model))
+    renamed = _translated(tensors, model)
     if "classes" not in arguments:
         model = _with_class_count_of(renamed, model)
     own = model.state_dict()
@@ -154,10 +164,10 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> tup
     Class layers of another class count are left out; their names are returned and logged. source: the file, for errors.
     """
     own = model.state_dict()
-    candidates = {"": tensors, "torchvision": _renamed(tensors, _rules(model))}
+    candidates = {"": tensors, "torchvision": _translated(tensors, model)}
     body = _body(model)
     if body is not None:
-        for kind, named in (("body", tensors), ("torchvision body", _renamed(tensors, _rules(body)))):
+        for kind, named in (("body", tensors), ("torchvision body", _translated(tensors, body))):
             candidates[kind] = {f"backbone.{key}": value for key, value in named.items() if key.startswith("body.")}
     kind, best = max(candidates.items(), key=lambda item: sum(key in own for key in item[1]))
     wanted = [key for key in _needed(own) if "body" not in kind or key.startswith("backbone.body.")]
@@ -177,6 +187,14 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> tup
     return left_out
 
 
+def _rescale(model: nn.Module, file: str) -> None:
+    """Let the model normalise pixels as the published `file` was trained."""
+    if file in SCALES:
+        mean, deviation = SCALES[file]
+        cast(Tensor, model.mean).fill_(mean)
+        cast(Tensor, model.deviation).fill_(deviation)
+
+
 def _spec(model: nn.Module) -> dict[str, Any]:
     spec = model.spec
     assert isinstance(spec, dict)
@@ -191,6 +209,13 @@ def _needed(own: Mapping[str, Tensor]) -> list[str]:
 def _body(model: nn.Module) -> nn.Module | None:
     backbone = model._modules.get("backbone")
     return None if backbone is None else backbone._modules.get("body")
+
+
+def _translated(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Torchvision's tensors as ours: renamed, and changed where the model's own file says how."""
+    changes = vars(sys.modules[type(model).__module__]).get("TORCHVISION_TENSORS", {})
+    renamed = _renamed(tensors, _rules(model))
+    return {name: changes[name](tensor) if name in changes else tensor for name, tensor in renamed.items()}
 
 
 def _rules(model: nn.Module) -> Sequence[tuple[str, str]]:

@@ -32,7 +32,7 @@ from siseon.models.classification import (
     wide_resnet,
     zfnet,
 )
-from siseon.models.detection import faster_rcnn
+from siseon.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, refine_rcnn, retinanet, ssd, yolo
 
 Task: TypeAlias = Literal["classification", "detection"]
 
@@ -195,12 +195,75 @@ FAMILIES = (
     ),
     Family(
         "detection",
+        rcnn.rcnn,
+        rcnn.VARIANTS,
+        "Rich feature hierarchies for accurate object detection and semantic segmentation",
+        "arXiv:1311.2524",
+        2014,
+        "Girshick, Donahue, Darrell, Malik",
+    ),
+    Family(
+        "detection",
+        fast_rcnn.fast_rcnn,
+        fast_rcnn.VARIANTS,
+        "Fast R-CNN",
+        "arXiv:1504.08083",
+        2015,
+        "Girshick",
+    ),
+    Family(
+        "detection",
         faster_rcnn.faster_rcnn,
         faster_rcnn.VARIANTS,
         "Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks",
         "arXiv:1506.01497",
         2015,
         "Ren, He, Girshick, Sun",
+    ),
+    Family(
+        "detection",
+        ssd.ssd,
+        ssd.VARIANTS,
+        "SSD: Single Shot MultiBox Detector",
+        "arXiv:1512.02325",
+        2015,
+        "Liu et al.",
+    ),
+    Family(
+        "detection",
+        retinanet.retinanet,
+        retinanet.VARIANTS,
+        "Focal Loss for Dense Object Detection",
+        "arXiv:1708.02002",
+        2017,
+        "Lin, Goyal, Girshick, He, Dollar",
+    ),
+    Family(
+        "detection",
+        mask_rcnn.mask_rcnn,
+        mask_rcnn.VARIANTS,
+        "Mask R-CNN",
+        "arXiv:1703.06870",
+        2017,
+        "He, Gkioxari, Dollar, Girshick",
+    ),
+    Family(
+        "detection",
+        yolo.yolo,
+        yolo.VARIANTS,
+        "You Only Look Once: Unified, Real-Time Object Detection",
+        "arXiv:1506.02640",
+        2016,
+        "Redmon, Divvala, Girshick, Farhadi",
+    ),
+    Family(
+        "detection",
+        refine_rcnn.refine_rcnn,
+        refine_rcnn.VARIANTS,
+        "Refining Faster-RCNN for Accurate Object Detection",
+        "MVA 2017",
+        2017,
+        "Roh, Lee",
     ),
 )
 """Every model there is, paper by paper."""

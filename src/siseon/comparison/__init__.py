@@ -1,0 +1,1 @@
+"""The race: several models, the same data, the same minutes, one report."""

@@ -1,0 +1,286 @@
+"""What the figures say, in sentences that follow from them, in English and Korean.
+
+A difference is called one only where it is more than noise (noise.py); times within a tenth are called alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from siseon.comparison import noise
+from siseon.comparison.particles import with_particle
+from siseon.comparison.result import Comparison, Result
+from siseon.comparison.words import STAGES, Text
+
+ALIKE = 1.1
+"""The quotient of two times up to which they are called alike."""
+MUCH_FASTER = 1.5
+"""From which quotient on it is said where a model saves its time."""
+NOTHING_LEARNT = 0.05
+"""An accuracy of detection below this says that the training was too short."""
+
+
+def reading(comparison: Comparison) -> list[Text]:
+    """The sentences: bottlenecks, speed, where time was saved, small objects, accuracy, what to choose from."""
+    timed = [result for result in comparison.finished if result.stages]
+    sentences: list[Text] = []
+    if timed:
+        sentences.append(bottlenecks(timed))
+    if len(timed) > 1:
+        sentences.append(fastest(timed))
+        sentences += savings(timed)
+    if comparison.finished:
+        if comparison.task == "detection":
+            sentences.append(small_objects(comparison.finished))
+        sentences.append(accuracy(comparison))
+    if len(timed) > 2:
+        sentences += choice(timed, comparison.main)
+    return sentences
+
+
+def bottlenecks(results: Sequence[Result]) -> Text:
+    """Which stage takes the most of the time of each model, and its share of it."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(max(result.stages, key=lambda name: result.stages[name]), []).append(result)
+    english, korean = [], []
+    for stage, members in groups.items():
+        said = [f"{share(result, stage):.0%} of {milliseconds(result.milliseconds)}" for result in members]
+        english.append(f"{STAGES[stage].en} in {listed_en(_with(members, said))}")
+        said = [f"{milliseconds(result.milliseconds)}의 {share(result, stage):.0%}" for result in members]
+        korean.append(f"{listed_ko(_with(members, said))}에서는 {STAGES[stage].ko}")
+    return Text(
+        f"The stage that takes longest is {'; '.join(english)}.",
+        f"가장 오래 걸리는 단계는 {with_particle(', '.join(korean), '이다/다')}.",
+    )
+
+
+def fastest(results: Sequence[Result]) -> Text:
+    """Who is fastest, and how many times as fast as the next and the slowest."""
+    first, *others = sorted(results, key=lambda result: result.milliseconds)
+    alike = [first, *(r for r in others if r.milliseconds < ALIKE * first.milliseconds)]
+    behind = [result for result in others if result not in alike]
+    if len(alike) > 1:
+        both = _with(alike, [milliseconds(result.milliseconds) for result in alike])
+        english = f"{listed_en(both)} a picture are about equally fast"
+        korean = f"{with_particle(listed_ko(both), '은/는')} 속도가 거의 같다"
+    else:
+        time = milliseconds(first.milliseconds)
+        english = f"{first.model} is the fastest, {time} a picture"
+        korean = f"가장 빠른 것은 {with_particle(first.model, '으로/로')}, 그림 한 장에 {time} 걸린다"
+    if not behind:
+        return Text(f"{english}.", f"{korean}.")
+    times = [(result.model, quotient(result.milliseconds / first.milliseconds)) for result in behind]
+    (near, least), (far, most) = times[0], times[-1]
+    if len(behind) == 1:
+        return Text(f"{english}, {least} times as fast as {near}.", f"{korean}. {near}보다 {least}배 빠르다.")
+    return Text(
+        f"{english}: {least} times as fast as {near}, the next, and {most} times as fast as {far}, the slowest.",
+        f"{korean}. 다음인 {near}보다 {least}배, 가장 느린 {far}보다 {most}배 빠르다.",
+    )
+
+
+def savings(results: Sequence[Result]) -> list[Text]:
+    """For a model that is much faster than the one named before it: in which stage the time was saved."""
+    sentences = []
+    for before, after in pairwise(results):
+        saved = before.milliseconds - after.milliseconds
+        if before.milliseconds < MUCH_FASTER * after.milliseconds:
+            continue
+        names = dict.fromkeys((*before.stages, *after.stages))
+        parts = {name: before.stages.get(name, 0.0) - after.stages.get(name, 0.0) for name in names}
+        stage = max(parts, key=lambda name: parts[name])
+        old, new = (milliseconds(result.stages.get(stage, 0.0)) for result in (before, after))
+        now = Text(f"{old} before, {new} now", f"{old}에서 {with_particle(new, '으로/로')}")
+        if stage not in after.stages:
+            now = Text(f"{old} before, none now", f"{old} 걸리던 단계가 없어졌다")
+        part = _part(parts[stage] / saved)
+        sentences.append(
+            Text(
+                f"{after.model} needs {milliseconds(saved)} less than {before.model}; {part.en} of it is saved in "
+                f"{STAGES[stage].en} ({now.en}).",
+                f"{with_particle(after.model, '은/는')} {before.model}보다 {milliseconds(saved)} 덜 걸린다. "
+                f"줄어든 시간의 {part.ko} {STAGES[stage].ko}에서 나왔다({now.ko}).",
+            )
+        )
+    return sentences
+
+
+def _part(share: float) -> Text:
+    if share >= 0.8:
+        return Text("most", "대부분이")
+    return Text("more than half", "절반 이상이") if share > 0.5 else Text("the largest part", "가장 큰 몫이")
+
+
+def small_objects(results: Sequence[Result]) -> Text:
+    """Who finds small objects best."""
+    known = [result for result in results if math.isfinite(result.figure("AP_small"))]
+    if not known:
+        return Text(
+            "No test picture has a small object (below 32 × 32 pixels).",
+            "시험 그림에는 작은 물체(32 × 32 화소 미만)가 없다.",
+        )
+    best, alike, behind = ranked(known, "AP_small")
+    value = best.figure("AP_small")
+    if value < NOTHING_LEARNT:
+        return Text(
+            f"None finds small objects (below 32 × 32 pixels): AP small is at most {value:.2f}, with {best.model}.",
+            f"작은 물체(32 × 32 화소 미만)를 찾는 모델이 없다. 가장 나은 {best.model}의 AP가 "
+            f"{with_particle(f'{value:.2f}', '이다/다')}.",
+        )
+    if len(known) == 1:
+        return Text(
+            f"On small objects (below 32 × 32 pixels) {best.model} reaches AP {value:.2f}.",
+            f"작은 물체(32 × 32 화소 미만)에서 {best.model}의 AP는 {with_particle(f'{value:.2f}', '이다/다')}.",
+        )
+    if alike:
+        group = _with([best, *alike], [f"AP {r.figure('AP_small'):.2f}" for r in (best, *alike)])
+        end = _behind(behind, "AP_small")
+        return Text(
+            f"{listed_en(group)} find small objects (below 32 × 32 pixels) about equally well{end.en}.",
+            f"작은 물체(32 × 32 화소 미만)는 {with_particle(listed_ko(group), '이/가')} 비슷하게 잘 찾는다{end.ko}.",
+        )
+    following = behind[0]
+    return Text(
+        f"{best.model} finds small objects (below 32 × 32 pixels) best: AP {value:.2f}, "
+        f"then {following.model} with {following.figure('AP_small'):.2f}.",
+        f"작은 물체(32 × 32 화소 미만)를 가장 잘 찾는 것은 "
+        f"{with_particle(f'{best.model}(AP {value:.2f})', '이고/고')}, 다음은 {_and_value(following, 'AP_small', 2)}.",
+    )
+
+
+def accuracy(comparison: Comparison) -> Text:
+    """Who is most accurate."""
+    main = comparison.main
+    name = Text("accuracy", "정확도") if main == "accuracy" else Text(main, main)
+    best, alike, behind = ranked(comparison.finished, main)
+    value = best.figure(main)
+    if not math.isfinite(value):
+        return Text("The test pictures cannot tell the accuracy.", "시험 그림으로는 정확도를 알 수 없다.")
+    if main == "AP50" and value < NOTHING_LEARNT:
+        return Text(
+            f"None has learnt much in {comparison.minutes:g} minutes: the best, {best.model}, has AP50 {value:.2f}.",
+            f"{comparison.minutes:g}분 동안 제대로 배운 모델이 없다. 가장 나은 {best.model}의 AP50이 "
+            f"{with_particle(f'{value:.2f}', '이다/다')}.",
+        )
+    if len(comparison.finished) == 1:
+        return Text(
+            f"{best.model} reaches {name.en} {value:.3f} on {comparison.pictures:,} pictures.",
+            f"{best.model}의 {with_particle(name.ko, '은/는')} 그림 {comparison.pictures:,}장에서 "
+            f"{with_particle(f'{value:.3f}', '이다/다')}.",
+        )
+    if alike:
+        group = _with([best, *alike], [f"{r.figure(main):.3f}" for r in (best, *alike)])
+        end = _behind(behind, main)
+        return Text(
+            f"{listed_en(group)} are about equally accurate ({name.en}): the differences are within the noise of "
+            f"{comparison.pictures:,} pictures{end.en}.",
+            f"{with_particle(listed_ko(group), '은/는')} {with_particle(name.ko, '이/가')} 거의 같다. 그 차이는 그림 "
+            f"{comparison.pictures:,}장의 오차 안에 있다{end.ko}.",
+        )
+    following = behind[0]
+    return Text(
+        f"{best.model} is the most accurate: {name.en} {value:.3f}, then {following.model} with "
+        f"{following.figure(main):.3f}.",
+        f"가장 정확한 것은 {with_particle(f'{best.model}({name.ko} {value:.3f})', '이고/고')}, 다음은 "
+        f"{_and_value(following, main, 3)}.",
+    )
+
+
+def choice(results: Sequence[Result], main: str) -> list[Text]:
+    """Between which models there is a choice: no other is both faster and more accurate. Nothing where all are."""
+    front = best_trades(results, main)
+    if len(front) == len(results):
+        return []
+    names = [(result.model, "") for result in front]
+    if len(front) == 1:
+        return [
+            Text(
+                f"{front[0].model} is both the fastest and the most accurate.",
+                f"{with_particle(front[0].model, '은/는')} 가장 빠르고 가장 정확하다.",
+            )
+        ]
+    return [
+        Text(
+            f"The choice is between {listed_en(names)}: every other model is slower than one of them that is at least "
+            "as accurate.",
+            f"고를 만한 것은 {with_particle(listed_ko(names), '이다/다')}. 나머지 모델보다 빠르면서 정확도도 뒤지지 "
+            "않는 모델이 이 가운데 있다.",
+        )
+    ]
+
+
+def best_trades(results: Iterable[Result], main: str) -> list[Result]:
+    """The models than which no other is faster and at least as accurate, fastest first."""
+    front: list[Result] = []
+    for result in sorted(results, key=lambda entry: (entry.milliseconds, -entry.figure(main))):
+        if math.isfinite(result.figure(main)) and (not front or result.figure(main) > front[-1].figure(main)):
+            front.append(result)
+    return front
+
+
+def ranked(results: Sequence[Result], figure: str) -> tuple[Result, list[Result], list[Result]]:
+    """The best in a figure; those that the noise does not tell from it; and those behind; each best first."""
+
+    def value(result: Result) -> float:
+        found = result.figure(figure)
+        return found if math.isfinite(found) else -math.inf
+
+    best, *others = sorted(results, key=value, reverse=True)
+    alike: list[Result] = []
+    behind: list[Result] = []
+    for other in others:
+        error = noise.standard_error(best.without.get(figure, []), other.without.get(figure, []))
+        sure = noise.is_sure(value(best) - value(other), error)
+        (behind if sure else alike).append(other)
+    return best, alike, behind
+
+
+def _behind(behind: Sequence[Result], figure: str) -> Text:
+    """The end of a sentence about those that are as good: who comes next."""
+    if not behind:
+        return Text("", "")
+    following = behind[0]
+    value = following.figure(figure)
+    return Text(f"; {following.model} follows with {value:.2f}", f". 그 뒤는 {_and_value(following, figure, 2)}")
+
+
+def _and_value(result: Result, figure: str, digits: int) -> str:
+    """The end of a Korean sentence: a model and its figure."""
+    return with_particle(f"{result.model}({result.figure(figure):.{digits}f})", "이다/다")
+
+
+def share(result: Result, stage: str) -> float:
+    """The part of a prediction's time that a stage takes, 0..1."""
+    return result.stages.get(stage, 0.0) / result.milliseconds if result.milliseconds else math.nan
+
+
+def milliseconds(value: float) -> str:
+    """A time with two or three digits that count: 0.31 ms, 6.1 ms, 1,850 ms."""
+    digits = 2 if value < 1 else 1 if value < 10 else 0
+    return f"{value:,.{digits}f} ms"
+
+
+def quotient(value: float) -> str:
+    """How many times: 1.4, 27."""
+    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+
+
+def _with(results: Sequence[Result], remarks: Sequence[str]) -> list[tuple[str, str]]:
+    return [(result.model, remark) for result, remark in zip(results, remarks, strict=True)]
+
+
+def listed_en(items: Sequence[tuple[str, str]]) -> str:
+    """Names with remarks in parentheses: a (1), b (2) and c (3)."""
+    said = [f"{name} ({remark})" if remark else name for name, remark in items]
+    return " and ".join([", ".join(said[:-1]), said[-1]]) if len(said) > 1 else said[0]
+
+
+def listed_ko(items: Sequence[tuple[str, str]]) -> str:
+    """Names with remarks: a(1), b(2)와 c(3), the particle after b by how b is said."""
+    said = [f"{name}({remark})" if remark else name for name, remark in items]
+    if len(said) == 1:
+        return said[0]
+    return f"{', '.join([*said[:-2], with_particle(said[-2], '과/와')])} {said[-1]}"

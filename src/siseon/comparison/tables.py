@@ -1,0 +1,99 @@
+"""The figures of the race as a table: which, how they are written, which is best; and all of them as CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from io import StringIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from siseon.comparison.result import Comparison, Result
+from siseon.comparison.words import COLUMNS, STAGES
+
+HIGHER = ("AP50", "AP", "AP75", "AP_small", "AP_medium", "AP_large", "accuracy", "top5", "macro_F1")
+LOWER = ("milliseconds", "parameters", "macs", "weights", "peak")
+DETECTION = ("AP50", "AP", "AP_small", "AP_medium", "AP_large")
+CLASSIFICATION = ("accuracy", "top5", "macro_F1")
+
+
+def columns(comparison: Comparison) -> tuple[str, ...]:
+    """The figures that the tables show: those that any model has."""
+    accuracies = DETECTION if comparison.task == "detection" else CLASSIFICATION
+    names = (*accuracies, *LOWER, "epochs", "seconds")
+    return tuple(name for name in names if any(math.isfinite(value(result, name)) for result in comparison.results))
+
+
+def stages_of(comparison: Comparison) -> list[str]:
+    """The stages that any model has, in the order in which they are drawn."""
+    return [name for name in STAGES if any(name in result.stages for result in comparison.results)]
+
+
+def value(result: Result, column: str) -> float:
+    """The figure of a column; nan where there is none."""
+    known = {
+        "milliseconds": result.milliseconds,
+        "parameters": float(result.parameters or math.nan),
+        "macs": result.macs,
+        "weights": result.weights,
+        "peak": result.peak,
+        "epochs": float(result.epochs or math.nan),
+        "seconds": float(result.seconds or math.nan),
+    }
+    return known[column] if column in known else result.figure(column)
+
+
+def shown(column: str, number: float) -> str:
+    """A figure as people read it: 0.812, 6.1, 4.1 M, 1.23 G; a dash where there is none."""
+    if not math.isfinite(number):
+        return "–"
+    if column in HIGHER:
+        return f"{number:.3f}"
+    if column in ("parameters", "macs"):
+        size, unit = next(
+            ((size, unit) for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if number >= size), (1, "")
+        )
+        return f"{number / size:.3g} {unit}".strip()
+    if column == "peak" and number < 1:
+        return "< 1"  # the system counts in pages, and not each at once
+    if column in ("epochs", "seconds"):
+        return f"{number:,.0f}"
+    return f"{number:,.{2 if number < 1 else 1 if number < 100 else 0}f}"
+
+
+def best(comparison: Comparison, column: str) -> float:
+    """The best figure of a column among those that finished; nan where none is better than another."""
+    numbers = [n for n in (value(result, column) for result in comparison.finished) if math.isfinite(n)]
+    if len(numbers) < 2 or len(set(numbers)) < 2 or column not in HIGHER + LOWER:
+        return math.nan
+    return max(numbers) if column in HIGHER else min(numbers)
+
+
+def text(comparison: Comparison) -> str:
+    """The most telling figures for a terminal."""
+    names = [name for name in columns(comparison) if name not in ("AP_medium", "weights", "peak", "seconds")]
+    table = Table(*(COLUMNS[name].en for name in ("model", *names)), box=box.SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for result in comparison.results:
+        table.add_row(result.model, *(shown(name, value(result, name)) for name in names))
+    page = StringIO()
+    Console(file=page, width=110, no_color=True).print(table)
+    return page.getvalue().rstrip()
+
+
+def csv_text(comparison: Comparison) -> str:
+    """One row a model, plain numbers; a stage's column ends in _ms. Write it with encoding utf-8-sig for Excel."""
+    stages = stages_of(comparison)
+    names = ["name", "model", *columns(comparison), *(f"{stage}_ms" for stage in stages), "shown_from_score", "failure"]
+    page = StringIO()
+    writer = csv.writer(page, lineterminator="\n")
+    writer.writerow(names)
+    for result in comparison.results:
+        numbers = [value(result, column) for column in columns(comparison)]
+        numbers += [result.stages.get(stage, math.nan) for stage in stages]
+        cells = [f"{number:.6g}" if math.isfinite(number) else "" for number in numbers]
+        writer.writerow([result.name, result.model, *cells, result.score if result.stages else "", result.failure])
+    return page.getvalue()

@@ -1,0 +1,157 @@
+"""The sentences follow from the figures: other figures, other sentences."""
+
+import math
+import re
+
+import made_up_race
+import pytest
+from made_up_race import result
+
+from siseon.comparison.reading import (
+    accuracy,
+    best_trades,
+    bottlenecks,
+    choice,
+    fastest,
+    milliseconds,
+    quotient,
+    ranked,
+    reading,
+    savings,
+    small_objects,
+)
+
+RCNN = result("rcnn_mini", 0.31, stages={"proposals": 100.0, "features": 890.0, "rest": 10.0}, small=0.05)
+FAST = result("fast_rcnn_mini", 0.55, stages={"proposals": 100.0, "features": 15.0, "rest": 10.0}, small=0.12)
+FASTER = result("faster_rcnn_mini", 0.74, stages={"proposals": 9.0, "features": 11.0, "rest": 10.0}, small=0.31)
+YOLO = result("yolo", 0.43, stages={"features": 8.0, "rest": 2.0}, small=0.03)
+LINEAGE = (RCNN, FAST, FASTER, YOLO)
+
+
+def race(*results, **more):
+    return made_up_race.comparison(None, *results, **more)
+
+
+def test_bottlenecks_are_grouped_by_stage():
+    said = bottlenecks(LINEAGE[:3])
+    assert said.en == (
+        "The stage that takes longest is features in rcnn_mini (89% of 1,000 ms) and faster_rcnn_mini (37% of 30 ms); "
+        "proposals in fast_rcnn_mini (80% of 125 ms)."
+    )
+    assert said.ko == (
+        "가장 오래 걸리는 단계는 rcnn_mini(1,000 ms의 89%)와 faster_rcnn_mini(30 ms의 37%)에서는 특징 추출, "
+        "fast_rcnn_mini(125 ms의 80%)에서는 후보 영역이다."
+    )
+
+
+def test_the_fastest_and_how_much():
+    said = fastest(LINEAGE)
+    assert said.en == (
+        "yolo is the fastest, 10 ms a picture: 3.0 times as fast as faster_rcnn_mini, the next, "
+        "and 100 times as fast as rcnn_mini, the slowest."
+    )
+    assert said.ko == (
+        "가장 빠른 것은 yolo로, 그림 한 장에 10 ms 걸린다. 다음인 faster_rcnn_mini보다 3.0배, 가장 느린 rcnn_mini보다 "
+        "100배 빠르다."
+    )
+
+
+def test_two_models():
+    said = fastest([FASTER, YOLO])
+    assert said.en.endswith("10 ms a picture, 3.0 times as fast as faster_rcnn_mini.")
+    assert said.ko.endswith("10 ms 걸린다. faster_rcnn_mini보다 3.0배 빠르다.")
+
+
+def test_times_within_a_tenth_are_alike():
+    near = result("resnet18", stages={"features": 10.9})
+    assert fastest([YOLO, near]).en == "yolo (10 ms) and resnet18 (11 ms) a picture are about equally fast."
+    assert fastest([YOLO, near]).ko == "yolo(10 ms)와 resnet18(11 ms)은 속도가 거의 같다."
+    assert "is the fastest" in fastest([YOLO, result("resnet18", stages={"features": 11.1})]).en
+
+
+def test_where_the_time_was_saved():
+    said = savings(LINEAGE)
+    assert [sentence.en for sentence in said] == [
+        "fast_rcnn_mini needs 875 ms less than rcnn_mini; most of it is saved in features (890 ms before, 15 ms now).",
+        "faster_rcnn_mini needs 95 ms less than fast_rcnn_mini; most of it is saved in proposals "
+        "(100 ms before, 9.0 ms now).",
+        "yolo needs 20 ms less than faster_rcnn_mini; the largest part of it is saved in proposals "
+        "(9.0 ms before, none now).",
+    ]
+    assert said[1].ko == (
+        "faster_rcnn_mini는 fast_rcnn_mini보다 95 ms 덜 걸린다. 줄어든 시간의 대부분이 후보 영역에서 나왔다"
+        "(100 ms에서 9.0 ms로)."
+    )
+    assert savings([YOLO, FASTER]) == []
+
+
+def test_a_clear_difference_in_accuracy():
+    said = accuracy(race(*LINEAGE))
+    assert said.en == "faster_rcnn_mini is the most accurate: AP50 0.740, then fast_rcnn_mini with 0.550."
+    assert said.ko == "가장 정확한 것은 faster_rcnn_mini(AP50 0.740)고, 다음은 fast_rcnn_mini(0.550)다."
+
+
+def test_a_difference_within_the_noise_is_none():
+    one, two = result("lenet", 0.94, noise=0.004), result("resnet18", 0.93)
+    said = accuracy(race(one, two, YOLO, pictures=67))
+    assert said.en == (
+        "lenet (0.940) and resnet18 (0.930) are about equally accurate (AP50): the differences are within the noise of "
+        "67 pictures; yolo follows with 0.43."
+    )
+    assert "lenet(0.940)과 resnet18(0.930)은 AP50이 거의 같다" in said.ko
+    assert said.ko.endswith("그 뒤는 yolo(0.43)다.")
+    assert "is the most accurate" in accuracy(race(one, result("resnet18", 0.80))).en
+
+
+def test_unknown_noise_is_noise():
+    best, alike, behind = ranked([result("a", 0.9, without={}), result("b", 0.2, without={})], "AP50")
+    assert (best.model, [r.model for r in alike], behind) == ("a", ["b"], [])
+
+
+def test_nothing_learnt_is_said():
+    said = accuracy(race(result("a", 0.01), result("b", 0.02)))
+    assert said.en == "None has learnt much in 5 minutes: the best, b, has AP50 0.02."
+    assert "0.02다" in said.ko
+
+
+def test_classifiers_are_judged_by_accuracy():
+    said = accuracy(
+        race(*(result(name, value, task="classification") for name, value in (("lenet", 0.9), ("vgg16", 0.97))),
+             task="classification")
+    )  # fmt: skip
+    assert said.en == "vgg16 is the most accurate: accuracy 0.970, then lenet with 0.900."
+    assert said.ko == "가장 정확한 것은 vgg16(정확도 0.970)이고, 다음은 lenet(0.900)이다."
+
+
+def test_small_objects():
+    said = small_objects(LINEAGE)
+    assert said.en.endswith("best: AP 0.31, then fast_rcnn_mini with 0.12.")
+    assert "faster_rcnn_mini(AP 0.31)고, 다음은 fast_rcnn_mini(0.12)다." in said.ko
+    alike = small_objects([FASTER, result("ssd", small=0.30, noise=0.01)])
+    assert "faster_rcnn_mini (AP 0.31) and ssd (AP 0.30) find small objects" in alike.en
+    assert small_objects([YOLO, result("ssd", small=0.0)]).en.startswith("None finds small objects")
+    assert "AP 0.31" in small_objects([FASTER]).en
+    assert small_objects([result("ssd")]).en.startswith("No test picture has a small object")
+
+
+def test_what_to_choose_from():
+    assert [r.model for r in best_trades(LINEAGE, "AP50")] == ["yolo", "faster_rcnn_mini"]
+    assert choice(LINEAGE, "AP50")[0].ko.startswith("고를 만한 것은 yolo와 faster_rcnn_mini다.")
+    assert choice([YOLO, FASTER], "AP50") == []
+    best = result("ssd", 0.9, stages={"features": 1.0})
+    assert choice([*LINEAGE, best], "AP50")[0].ko == "ssd는 가장 빠르고 가장 정확하다."
+
+
+@pytest.mark.parametrize("results", [(), (YOLO,), (YOLO, FASTER), LINEAGE, (result("a", math.nan, stages={}),)])
+def test_every_race_can_be_read(results):
+    failed = result("ssd", failure="the loss is nan", stages={}, figures={})
+    for sentence in reading(race(*results, failed)):
+        assert sentence.en.endswith(".") and sentence.ko.endswith(".")
+        assert not re.search(r"\b(nan|inf|None)\b", sentence.en.replace("None has", "").replace("None finds", ""))
+        assert re.search("[가-힣]", sentence.ko)
+    assert len(reading(race(*results, failed))) >= 3 * bool(results and results[0].stages)
+
+
+def test_numbers():
+    assert [milliseconds(value) for value in (0.314, 6.14, 61.4, 1850.2)] == ["0.31 ms", "6.1 ms", "61 ms", "1,850 ms"]
+    assert [quotient(value) for value in (1.44, 9.94, 9.96, 1234)] == ["1.4", "9.9", "10", "1,234"]
