@@ -274,9 +274,9 @@ def test_a_look_through_a_run(run, trained, flowers):
     code, out, err = run("inspect", trained, flowers / "test" / "빨강" / "0.png", "--class", "빨강", "--lang", "ko")
     folder = Path("runs/inspect-1")
     assert (code, err) == (0, "") and str(folder / "index.html") in out
-    assert {"input.png", "filters.png", "features", "grad_cam.png", "occlusion.png"} <= set(
+    assert {"input.png", "filters.png", "features", "grad_cam.png", "occlusion.png"} <= {
         file.name for file in folder.iterdir()
-    )
+    }
     assert "빨강" in (folder / "index.html").read_text(encoding="utf-8")
 
 
