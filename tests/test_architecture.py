@@ -30,7 +30,7 @@ LAYERS = [
     ["zoo"],
     ["weights", "model_sizes"],
     ["comparison", "demo"],
-    ["commands", "command_output", ""],
+    ["commands", ""],
     ["cli"],
     ["__main__"],
 ]

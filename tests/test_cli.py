@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from siseon import cli, commands
+from siseon import cli
+from siseon.commands.output import next_folder
+from siseon.commands.training import train
 from siseon.training.interruption import Interrupted
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -166,7 +168,7 @@ def test_other_faults_end_in_a_line_too(run, monkeypatch, fault, code, said):
     ],
 )
 def test_name_equals_value(words, expected):
-    assert cli._as_options(words, commands.train) == expected
+    assert cli._as_options(words, train) == expected
 
 
 def test_remarks_are_said_but_not_without_end(run, capsys):
@@ -186,7 +188,7 @@ def test_a_folder_does_not_stay_empty(run, flowers, tmp_path):
 
 def test_folders_are_numbered(run):
     run("--version")
-    assert [commands.next_folder("predict").as_posix() for _ in range(2)] == ["runs/predict-1", "runs/predict-2"]
+    assert [next_folder("predict").as_posix() for _ in range(2)] == ["runs/predict-1", "runs/predict-2"]
 
 
 # --- what the commands do -----
@@ -354,3 +356,17 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, flowers):
     assert process.returncode == 143
     assert f"siseon train --resume {folder}" in err.decode()
     assert "Traceback" not in err.decode()
+
+
+def test_propose_draws_and_passes_over_what_is_missing(run, tmp_path):
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture[10:40, 20:60] = (200, 30, 30)
+    Image.fromarray(picture).save(tmp_path / "빨간 상자.png")
+    code, out, err = run(
+        "propose", tmp_path / "빨간 상자.png", "nothing.jpg", "--mode", "single", "--out", tmp_path / "out"
+    )
+    assert (code, "1 of 1" in out, "nothing.jpg" in err) == (0, True, True)
+    rows = json.loads((tmp_path / "out" / "proposals.json").read_text(encoding="utf-8"))
+    assert [20, 10, 60, 40] in rows[0]["boxes"]
+    assert (tmp_path / "out" / "빨간 상자.png").exists()
+    assert run("propose", "nothing.jpg")[0] == 2

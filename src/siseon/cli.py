@@ -1,4 +1,4 @@
-"""The command line: `siseon COMMAND ...`. commands.py says what each command does; here it is called, and faults end.
+"""The command line: `siseon COMMAND ...`. siseon.commands says what each does; here it is called, and faults end.
 
 Exit codes: 0 done; 1 a fault of siseon itself; 2 a fault that the user can mend, in one line with its remedy;
 130 Ctrl-C; 143 SIGTERM. `--debug` shows the traceback instead. `epochs=10` is taken for `--epochs 10`.
@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NoReturn
 
@@ -26,6 +27,7 @@ The landmarks of convolutional vision, running.
   siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, image folders)
   siseon train --resume RUN                          go on where a run stopped
   siseon predict RUN PHOTO ...                       find things in pictures; folders and patterns too
+  siseon propose PHOTO ...                           where objects may be, by Selective Search
   siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
   siseon models                                      what there is to train
@@ -36,7 +38,12 @@ The landmarks of convolutional vision, running.
 
 siseon COMMAND --help tells the options of a command. --debug, anywhere, shows where an error comes from."""
 
-COMMANDS = ("train", "evaluate", "predict", "compare", "models", "inspect", "check", "convert", "demo")
+COMMANDS = {
+    **dict.fromkeys(("train", "evaluate", "compare", "demo"), "training"),
+    **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
+    **dict.fromkeys(("check", "convert"), "datasets"),
+}
+"""Command -> the module of siseon.commands that has it."""
 
 
 class Terminated(BaseException):
@@ -97,9 +104,7 @@ def _run(words: list[str]) -> int:
 def _call(command: str, words: list[str]) -> int:
     import tyro
 
-    from siseon import commands
-
-    function = getattr(commands, command)
+    function = getattr(import_module(f"siseon.commands.{COMMANDS[command]}"), command)
     marks = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
     result: Any = tyro.cli(function, prog=f"siseon {command}", args=_as_options(words, function), config=marks)
     return int(result or 0)

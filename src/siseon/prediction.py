@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from siseon import drawing, pictures
 from siseon.evaluation import Model
-from siseon.interface import Classification, PictureError, Prediction
+from siseon.interface import Classification, Detections, PictureError, Prediction
 from siseon.report import write_json
 
 
@@ -49,6 +51,36 @@ def predict_files(
     return faults
 
 
+def propose_files(
+    regions: Callable[[np.ndarray], Tensor],
+    files: Sequence[Path],
+    out: Path,
+    *,
+    shown: int = 50,
+    say: Callable[[str], None] = print,
+) -> list[PictureError]:
+    """Write the boxes that `regions` gives of each picture, best first, into proposals.json; draw the `shown` best.
+
+    One line is said for each file; those that cannot be read are passed over and returned.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    faults: list[PictureError] = []
+    names = _free_names(files)
+    try:
+        for file, picture in _readable(files, faults):
+            boxes = regions(picture)
+            best = boxes[:shown]
+            ranks = tuple(str(rank) for rank in range(1, len(best) + 1))
+            marked = Detections(best, torch.arange(len(best)), torch.ones(len(best)), ranks)
+            pictures.write(drawing.draw_truth(picture, marked), out / names[file])
+            rows.append({"picture": str(file), "boxes": boxes.round().int().tolist()})
+            say(f"{file}: {len(boxes)} boxes")
+    finally:
+        write_json(rows, out / "proposals.json")
+    return faults
+
+
 def drawn(picture: np.ndarray, prediction: Prediction, top: int = 3) -> np.ndarray:
     """The picture with what was found in it drawn on it, or with its best classes below it."""
     if isinstance(prediction, Classification):
@@ -83,7 +115,7 @@ def _readable(files: Sequence[Path], faults: list[PictureError]) -> Iterator[tup
 def _free_names(files: Sequence[Path]) -> dict[Path, str]:
     """A name for each drawn picture: its own, numbered where two are alike; PNG for what is not JPEG or WebP."""
     names: dict[Path, str] = {}
-    taken: set[str] = {"predictions.json"}
+    taken: set[str] = {"predictions.json", "proposals.json"}
     for file in files:
         suffix = file.suffix.lower() if file.suffix.lower() in (".jpg", ".jpeg", ".webp") else ".png"
         name, number = f"{file.stem}{suffix}", 1

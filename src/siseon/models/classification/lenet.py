@@ -27,7 +27,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siseon.layers import Body, Grey, to_grid
-from siseon.layers import check_size as check_size  # for ssd.py until it takes it from layers
 from siseon.models.classification.classifier import Classifier
 
 CONNECTIONS = (

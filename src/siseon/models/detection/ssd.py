@@ -33,10 +33,9 @@ from siseon.boxes.geometry import clip, decode, encode, from_center, large_enoug
 from siseon.boxes.matching import BACKGROUND
 from siseon.boxes.nms import nms_by_group
 from siseon.interface import Detections, Images, RecipeError, Size, Stretch, Target
-from siseon.layers import Body
+from siseon.layers import Body, check_size
 from siseon.losses import smooth_l1
 from siseon.models.classification.classifier import IMAGENET_DEVIATION, IMAGENET_MEAN
-from siseon.models.classification.lenet import check_size
 from siseon.models.classification.vgg import VGGBody
 from siseon.models.detection.bodies import body_of
 from siseon.models.detection.detector import Detector, assign

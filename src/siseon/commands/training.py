@@ -1,0 +1,191 @@
+"""Commands that train and judge: train, evaluate, compare, demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from pydantic import Field
+from tyro.conf import OmitArgPrefixes, Positional
+
+from siseon.commands.networks import option, trained
+from siseon.commands.output import progress, results
+from siseon.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from siseon.evaluation import Model
+
+
+class Training(Recipe):
+    """The recipe as the command line takes it."""
+
+    model: Positional[str] = Field("", description="name of the model; `siseon models` lists them")
+
+
+def train(
+    recipe: OmitArgPrefixes[Training],
+    *,
+    options: tuple[str, ...] = (),
+    resume: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Train a model, evaluate the best epoch on the test pictures, and leave all in a run folder.
+
+    Args:
+        recipe: the settings of the run
+        options: further arguments of the model as name=value, e.g. pyramid=false
+        resume: run folder to go on with, as if it had never stopped; needs no other option
+        out: run folder to make; runs/train-N if left out
+    """
+    from siseon.data.open_data import open_data
+    from siseon.evaluation import validate
+    from siseon.interface import RecipeError
+    from siseon.training.fit import fit
+    from siseon.training.fit import resume as go_on
+    from siseon.weights import build, load
+
+    if resume is not None:
+        go_on(resume, load=load, evaluate=validate)
+        return _test(resume, _recipe_of(resume))
+    if not recipe.model or not recipe.data:
+        missing = "a model" if not recipe.model else "--data"
+        raise RecipeError(f"{missing} is missing", "For example: siseon train faster_rcnn_mini --data scenes")
+    plain = Recipe(**{**recipe.model_dump(), "options": dict(map(option, options))})
+    data = open_data(plain.data)
+    given = {"classes": data.classes, **plain.options}
+    if plain.backbone is not None:
+        given["backbone"] = plain.backbone
+    model = build(plain.model, weights=plain.weights, **given)
+    with results(out, "train") as folder:
+        fit(model, data, out=folder, recipe=plain, evaluate=validate)
+    _test(folder, plain)
+
+
+def evaluate(
+    model: Positional[str],
+    *,
+    data: str | None = None,
+    split: str = "test",
+    weights: str | None = None,
+    batch: int = 8,
+    mirrored: bool = False,
+    device: str = "auto",
+    out: Path | None = None,
+) -> None:
+    """Compare what a model finds with the truth: AP or accuracy, of each class too, curves, confusion, pictures.
+
+    Args:
+        model: a run folder, a .safetensors file, or the name of a model with --weights
+        data: folder or file of the data set, or scenes, or digits; that of the run if left out
+        split: train, val or test
+        weights: imagenet, coco or a file, where the model is given by its name
+        batch: pictures at once
+        mirrored: a classifier judges each picture and its mirror image, and takes the mean
+        device: auto, cpu, cuda, mps
+        out: folder for the report; runs/evaluate-N if left out
+    """
+    from siseon.data.open_data import open_data
+    from siseon.evaluation import evaluate as compare
+    from siseon.interface import DataError
+
+    network = trained(model, weights, device)
+    source = data or (_recipe_of(Path(model)).data if (Path(model) / "recipe.toml").exists() else None)
+    if source is None:
+        raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
+    with results(out, "evaluate") as folder, progress(f"{split} of {source}") as done:
+        result = compare(
+            network, open_data(source), split=split, batch=batch, mirrored=mirrored, out=folder, progress=done
+        )
+    print(result.table())
+    for problem in result.problems:
+        print(f"passed over: {problem}", file=sys.stderr)
+    print(f"The report is in {folder}")
+
+
+def compare(
+    models: Positional[tuple[str, ...]] = (),
+    *,
+    data: str | None = None,
+    minutes: float = 5.0,
+    family: Literal["auto", "mini", "mobilenet_v2", "exact"] = "auto",
+    backbone: str | None = None,
+    weights: str | None = None,
+    imgsz: int | None = None,
+    batch: int = 8,
+    seed: int = 0,
+    photos: int = 20,
+    lang: Literal["both", "en", "ko"] = "both",
+    device: str = "auto",
+    resume: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Train models for the same minutes on the same pictures, and compare accuracy, speed by stage, size and memory.
+
+    Args:
+        models: names such as rcnn fast_rcnn faster_rcnn mask_rcnn ssd yolo retinanet, or any that `siseon models` lists
+        data: folder or file of the data set, or scenes, or digits
+        minutes: how long each model is trained
+        family: ssd is taken as ssd_mini (mini), as ssd_mobilenet_v2, or as it is (exact); auto: mini for scenes and
+            digits, else mobilenet_v2
+        backbone: network below each detector, e.g. resnet50
+        weights: each starts from imagenet, coco, or a .safetensors or .pth file
+        imgsz: longer side (detector) or crop (classifier) in pixels
+        batch: pictures in a step
+        seed: the same seed gives the same splits and starts
+        photos: how many test pictures are timed; the first of them are shown
+        lang: of the report: both, en or ko
+        device: auto, cpu, cuda, cuda:1, mps
+        resume: folder of a race to go on with; needs no other option
+        out: folder for the runs and the report; runs/compare-N if left out
+    """
+    from siseon.comparison.race import RECIPE, go_on
+    from siseon.comparison.race import compare as race
+    from siseon.interface import DataError
+
+    if resume is not None:
+        found = go_on(resume)
+    else:
+        if data is None:
+            raise DataError("the data to compare on is missing", "Say --data FOLDER, or scenes, or digits")
+        settings = {"backbone": backbone, "weights": weights, "imgsz": imgsz, "batch": batch, "seed": seed}
+        recipe = RECIPE.changed(minutes=minutes, device=device, **settings)
+        languages: tuple[Literal["en", "ko"], ...] = ("en", "ko") if lang == "both" else (lang,)
+        with results(out, "compare") as folder:
+            found = race(models, data, out=folder, family=family, photos=photos, languages=languages, recipe=recipe)
+    return 0 if found.finished else 2
+
+
+def demo(*, out: Path = Path("demo"), seed: int = 0, minutes: float = 2.3) -> None:
+    """Train a small Faster R-CNN on drawn scenes, offline, and look at what it finds: under three minutes on two cores.
+
+    Args:
+        out: folder for the results
+        seed: the same seed gives the same run
+        minutes: how long to train
+    """
+    from siseon.demo import demo as run
+
+    run(out, seed=seed, minutes=minutes)
+
+
+def _recipe_of(run: Path) -> Recipe:
+    return Recipe.from_toml(run / "recipe.toml")
+
+
+def _test(run: Path, recipe: Recipe) -> None:
+    """Evaluate the best epoch of a run on the test pictures, and say where everything is."""
+    from siseon.data.open_data import open_data
+    from siseon.evaluation import evaluate as compare
+    from siseon.training.preparation import device_of
+    from siseon.weights import load
+
+    network = cast("Model", load(run).to(device_of(recipe)))
+    data = open_data(recipe.data)
+    if {"val", "test"} & set(data.splits):
+        with progress("evaluating the best epoch on the test pictures") as done:
+            result = compare(network, data, batch=recipe.batch, out=run / "test", progress=done)
+        print(result.table())
+        print(f"The figures and pictures of the evaluation are in {run / 'test'}")
+    print(f"The run is in {run}: best.safetensors, metrics.csv, losses.png, recipe.toml")
+    print(f"Find things in your pictures with: siseon predict {run} PHOTO ...")
