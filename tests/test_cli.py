@@ -16,8 +16,9 @@ from PIL import Image
 
 from siseon import cli
 from siseon.commands.output import next_folder
-from siseon.commands.training import train
+from siseon.commands.training import _of_a_size_that_suits, train
 from siseon.training.interruption import Interrupted
+from siseon.training.recipe import Recipe
 
 SOURCE = Path(__file__).parents[1] / "src"
 
@@ -370,3 +371,19 @@ def test_propose_draws_and_passes_over_what_is_missing(run, tmp_path):
     assert [20, 10, 60, 40] in rows[0]["boxes"]
     assert (tmp_path / "out" / "빨간 상자.png").exists()
     assert run("propose", "nothing.jpg")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "trained"),
+    [
+        ({"model": "retinanet", "data": "scenes"}, "retinanet_mini"),
+        ({"model": "resnet50", "data": "digits"}, "resnet50"),
+        ({"model": "vgg", "data": "digits"}, "vgg_mini"),
+        ({"model": "retinanet", "data": "photos"}, "retinanet"),
+        ({"model": "retinanet", "data": "scenes", "backbone": "resnet18"}, "retinanet"),
+        ({"model": "retinanet", "data": "scenes", "options": {"channels": 32}}, "retinanet"),
+    ],
+)
+def test_small_pictures_get_the_small_network(given, trained, capsys):
+    assert _of_a_size_that_suits(Recipe(**given)).model == trained
+    assert ("note:" in capsys.readouterr().out) == (trained != given["model"])
