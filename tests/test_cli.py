@@ -387,3 +387,9 @@ def test_propose_draws_and_passes_over_what_is_missing(run, tmp_path):
 def test_small_pictures_get_the_small_network(given, trained, capsys):
     assert _of_a_size_that_suits(Recipe(**given)).model == trained
     assert ("note:" in capsys.readouterr().out) == (trained != given["model"])
+
+
+def test_arguments_of_the_model_may_be_called_like_options():
+    words = ["resnet18", "--options", "batch=2", "width=3", "--seed", "1", "batch=4"]
+    expected = ["resnet18", "--options", "batch=2", "width=3", "--seed", "1", "--batch", "4"]
+    assert cli._as_options(words, train) == expected

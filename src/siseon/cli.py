@@ -116,10 +116,12 @@ def _as_options(words: list[str], function: Callable[..., Any]) -> list[str]:
 
     names = set(inspect.signature(function).parameters)
     names |= set(Recipe.model_fields) if "recipe" in names else set()
-    found = []
+    found: list[str] = []
+    of_the_model = False  # behind --options stand arguments of the model, which may be called like ours
     for word in words:
+        of_the_model = word == "--options" if word.startswith("--") else of_the_model
         match = re.fullmatch(r"([a-z]\w*)=(.*)", word, re.DOTALL)
-        if match and match[1] in names:
+        if match and match[1] in names and not of_the_model:
             values = match[2].split(",") if match[1] == "scale" else [match[2]]
             found += [f"--{match[1].replace('_', '-')}", *values]
         else:
