@@ -29,7 +29,7 @@ LAYERS = [
     ["models.detection", "evaluation", "report", "prediction", "training", "looking"],
     ["zoo"],
     ["weights", "model_sizes"],
-    ["comparison", "demo"],
+    ["comparison", "searching", "demo"],
     ["commands", ""],
     ["cli"],
     ["__main__"],

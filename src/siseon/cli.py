@@ -30,6 +30,7 @@ The landmarks of convolutional vision, running.
   siseon propose PHOTO ...                           where objects may be, by Selective Search
   siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
+  siseon search                                      architectures for digits: at random, and by evolution
   siseon models                                      what there is to train
   siseon inspect vgg16                               every layer: sizes, parameters, memory, MACs, receptive field
   siseon inspect RUN PHOTO                           what it sees: feature maps, Grad-CAM, occlusion
@@ -39,7 +40,7 @@ The landmarks of convolutional vision, running.
 siseon COMMAND --help tells the options of a command. --debug, anywhere, shows where an error comes from."""
 
 COMMANDS = {
-    **dict.fromkeys(("train", "evaluate", "compare", "demo"), "training"),
+    **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
     **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
     **dict.fromkeys(("check", "convert"), "datasets"),
 }

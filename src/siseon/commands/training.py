@@ -171,6 +171,39 @@ def compare(
     return 0 if found.finished else 2
 
 
+def search(
+    *,
+    data: str = "digits",
+    method: Literal["both", "random", "evolution"] = "both",
+    minutes: float = 5.0,
+    candidates: int | None = None,
+    epochs: int = 2,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Search for the cells of a small NASNet: networks drawn at random, and bred by regularised evolution.
+
+    Args:
+        data: folder or file of a data set of classes, or digits
+        method: both, random (the least that a search must beat) or evolution (AmoebaNet's)
+        minutes: for each method
+        candidates: stop a method after so many networks
+        epochs: how long each network is trained
+        seed: the same seed tries the same networks
+        out: folder for the results; runs/search-N if left out
+    """
+    from siseon.data.open_data import open_data
+    from siseon.searching import said, search_cells
+
+    methods: tuple[Literal["random", "evolution"], ...] = ("random", "evolution") if method == "both" else (method,)
+    opened = open_data(data)
+    with results(out, "search") as folder:
+        settings = {"minutes": minutes, "candidates": candidates, "epochs": epochs, "seed": seed}
+        found = search_cells(opened, folder, methods=methods, **settings)  # type: ignore[arg-type]
+    print(said(found))
+    print(f"All networks are in {folder}: search.csv, search.png; the best, and how to train it on, in best.json")
+
+
 def demo(*, out: Path = Path("demo"), seed: int = 0, minutes: float = 2.3) -> None:
     """Train a small Faster R-CNN on drawn scenes, offline, and look at what it finds: under three minutes on two cores.
 
