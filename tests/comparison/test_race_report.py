@@ -104,8 +104,8 @@ def test_classifiers(tmp_path):
         comparison(tmp_path, *results, task="classification"), photos("lenet", "vgg16", task="classification"), ("en",)
     )
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert text.count("✓ star 80%") == 4 and not (tmp_path / "sizes.png").exists()
-    assert "| star | ✓ star 80% | ✓ star 80% |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert text.count("✓ star (80%)") == 4 and not (tmp_path / "sizes.png").exists()
+    assert "| star | ✓ star (80%) | ✓ star (80%) |" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_race_that_nobody_finished(tmp_path):

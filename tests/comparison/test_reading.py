@@ -44,6 +44,11 @@ def test_bottlenecks_are_grouped_by_stage():
     )
 
 
+def test_one_bottleneck_for_all():
+    assert bottlenecks([YOLO]).ko == "yolo(10 ms의 80%)에서 가장 오래 걸리는 단계는 특징 추출이다."
+    assert bottlenecks([YOLO, RCNN]).ko.endswith("에서 가장 오래 걸리는 단계는 모두 특징 추출이다.")
+
+
 def test_the_fastest_and_how_much():
     said = fastest(LINEAGE)
     assert said.en == (
@@ -114,6 +119,11 @@ def test_nothing_learnt_is_said():
     assert "0.02다" in said.ko
 
 
+def test_a_single_model():
+    assert accuracy(race(result("a", 0.01))).en == "a has not learnt much in 5 minutes: AP50 0.01."
+    assert accuracy(race(FASTER)).ko == "faster_rcnn_mini의 AP50은 그림 300장에서 0.740이다."
+
+
 def test_classifiers_are_judged_by_accuracy():
     said = accuracy(
         race(*(result(name, value, task="classification") for name, value in (("lenet", 0.9), ("vgg16", 0.97))),
@@ -129,6 +139,7 @@ def test_small_objects():
     assert "faster_rcnn_mini(AP 0.31)고, 다음은 fast_rcnn_mini(0.12)다." in said.ko
     alike = small_objects([FASTER, result("ssd", small=0.30, noise=0.01)])
     assert "faster_rcnn_mini (AP 0.31) and ssd (AP 0.30) find small objects" in alike.en
+    assert small_objects([YOLO, FASTER]).en.endswith("AP 0.31, against at most 0.03.")
     assert small_objects([YOLO, result("ssd", small=0.0)]).en.startswith("None finds small objects")
     assert "AP 0.31" in small_objects([FASTER]).en
     assert small_objects([result("ssd")]).en.startswith("No test picture has a small object")
@@ -139,10 +150,20 @@ def test_what_to_choose_from():
     assert choice(LINEAGE, "AP50")[0].ko.startswith("고를 만한 것은 yolo와 faster_rcnn_mini다.")
     assert choice([YOLO, FASTER], "AP50") == []
     best = result("ssd", 0.9, stages={"features": 1.0})
-    assert choice([*LINEAGE, best], "AP50")[0].ko == "ssd는 가장 빠르고 가장 정확하다."
+    assert choice([*LINEAGE, best], "AP50")[0].en == "No slower model is clearly more accurate than ssd."
 
 
-@pytest.mark.parametrize("results", [(), (YOLO,), (YOLO, FASTER), LINEAGE, (result("a", math.nan, stages={}),)])
+def test_noise_and_models_that_learnt_nothing_are_no_choice():
+    slower = result("mask_rcnn", 0.75, stages={"features": 60.0}, noise=0.01)
+    blind = result("mlp", 0.01, stages={"features": 1.0})
+    assert [r.model for r in best_trades([*LINEAGE, slower, blind], "AP50")] == ["yolo", "faster_rcnn_mini"]
+    assert choice([blind, blind], "AP50") == []
+
+
+@pytest.mark.parametrize(
+    "results",
+    [(), (YOLO,), (YOLO, FASTER), LINEAGE, (FASTER, result("a", math.nan)), (result("a", math.nan, stages={}),)],
+)
 def test_every_race_can_be_read(results):
     failed = result("ssd", failure="the loss is nan", stages={}, figures={})
     for sentence in reading(race(*results, failed)):

@@ -18,7 +18,7 @@ STYLE = """
 :root { --ink: #1d1f23; --soft: #62666d; --line: #e2e0dc; --paper: #fff; --mark: #eef4ec; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 68rem; background: var(--paper); color: var(--ink);
-  word-break: keep-all; overflow-wrap: anywhere;
+  word-break: keep-all; overflow-wrap: break-word;
   font: 16px/1.6 system-ui, -apple-system, "Segoe UI", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR",
   NanumSquare, NanumGothic, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: .5rem 0 1.5rem; }

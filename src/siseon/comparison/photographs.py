@@ -77,5 +77,5 @@ def _answered(comparison: Comparison, photo: Photo, path: Path) -> Sheet:
         answer = photo.answers[result.model]
         assert isinstance(answer, Classification)
         name, score = answer.top(1)[0]
-        answers.append((f"{name} {score:.0%}", name == truth))
+        answers.append((f"{name} ({score:.0%})", name == truth))
     return Sheet(path, truth, tuple(answers))

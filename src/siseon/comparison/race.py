@@ -110,9 +110,10 @@ def compare(
     if photos < 1:
         raise RecipeError(f"photos = {photos} makes no sense", "Give 1 or more")
     runners = entrants(models, opened, family)
-    opened.train, opened.test  # noqa: B018  a race without them is none
     race = Race(Path(out), runners, opened, recipe, photos, languages, say, progress)
+    plan = _plan(race)
     _prepare(race, family)
+    say(plan)
     try:
         return _run(race)
     except Interrupted as stop:
@@ -132,6 +133,16 @@ def go_on(folder: Path | str, *, say: Callable[[str], None] = print) -> Comparis
     recipe = Recipe.from_toml(folder / "recipe.toml")
     options = {"out": folder, "family": family, "photos": photos, "languages": tuple(languages)}
     return compare(models, recipe.data, **options, recipe=recipe, say=say)
+
+
+def _plan(race: Race) -> str:
+    """What is going to happen. Raises DataError where there is nothing to learn from, or nothing to judge by."""
+    minutes, models = race.recipe.minutes or 0.0, len(race.entrants)
+    return (
+        f"{models} model{'s' * (models > 1)} on {race.data.name}: {len(race.data.train):,} pictures to learn from, "
+        f"{len(race.data.test):,} to judge by, {minutes:g} minutes each: {clock(60 * minutes * models)} of training, "
+        "and the time to judge"
+    )
 
 
 def _prepare(race: Race, family: Family) -> None:
@@ -157,12 +168,6 @@ def _prepare(race: Race, family: Family) -> None:
 
 
 def _run(race: Race) -> Comparison:
-    minutes = race.recipe.minutes or 0.0
-    total = clock(60 * minutes * len(race.entrants))
-    race.say(
-        f"{len(race.entrants)} models, {minutes:g} minutes each: {total} of training on {race.data.name}, "
-        "and the time to judge them"
-    )
     results = [_result_of(race, place) for place in range(len(race.entrants))]
     race.say("Timing all of them in turns")
     results, photos = _measured(race, results)
@@ -356,7 +361,7 @@ def _comparison(race: Race, results: Sequence[Result], *, timed: int) -> Compari
 def _failed(race: Race, model: str, fault: Exception) -> str:
     """Why a model did not finish, in a line; where it happened is kept in its folder."""
     reason = fault.problem if isinstance(fault, SiseonError) else f"{type(fault).__name__}: {fault}"
-    reason = " ".join(reason.split())[:300]
+    reason = " ".join(reason.split())[:200]
     folder = race.folder / model
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "fault.txt").write_text("".join(traceback.format_exception(fault)), encoding="utf-8")

@@ -51,6 +51,15 @@ def bottlenecks(results: Sequence[Result]) -> Text:
         english.append(f"{STAGES[stage].en} in {listed_en(_with(members, said))}")
         said = [f"{milliseconds(result.milliseconds)}의 {share(result, stage):.0%}" for result in members]
         korean.append(f"{listed_ko(_with(members, said))}에서는 {STAGES[stage].ko}")
+    if len(groups) == 1:
+        ((stage, members),) = groups.items()
+        said = [f"{milliseconds(result.milliseconds)}의 {share(result, stage):.0%}" for result in members]
+        all_of_them = "모두 " if len(members) > 1 else ""
+        korean_stage = with_particle(STAGES[stage].ko, "이다/다")
+        return Text(
+            f"The stage that takes longest is {english[0]}.",
+            f"{listed_ko(_with(members, said))}에서 가장 오래 걸리는 단계는 {all_of_them}{korean_stage}.",
+        )
     return Text(
         f"The stage that takes longest is {'; '.join(english)}.",
         f"가장 오래 걸리는 단계는 {with_particle(', '.join(korean), '이다/다')}.",
@@ -124,7 +133,7 @@ def small_objects(results: Sequence[Result]) -> Text:
         )
     best, alike, behind = ranked(known, "AP_small")
     value = best.figure("AP_small")
-    if value < NOTHING_LEARNT:
+    if value < NOTHING_LEARNT and len(known) > 1:
         return Text(
             f"None finds small objects (below 32 × 32 pixels): AP small is at most {value:.2f}, with {best.model}.",
             f"작은 물체(32 × 32 화소 미만)를 찾는 모델이 없다. 가장 나은 {best.model}의 AP가 "
@@ -143,6 +152,13 @@ def small_objects(results: Sequence[Result]) -> Text:
             f"작은 물체(32 × 32 화소 미만)는 {with_particle(listed_ko(group), '이/가')} 비슷하게 잘 찾는다{end.ko}.",
         )
     following = behind[0]
+    if following.figure("AP_small") < NOTHING_LEARNT:
+        return Text(
+            f"Only {best.model} finds small objects (below 32 × 32 pixels): AP {value:.2f}, "
+            f"against at most {following.figure('AP_small'):.2f}.",
+            f"작은 물체(32 × 32 화소 미만)를 찾는 것은 {best.model}(AP {value:.2f})뿐이다. 나머지는 AP가 "
+            f"{following.figure('AP_small'):.2f} 이하다.",
+        )
     return Text(
         f"{best.model} finds small objects (below 32 × 32 pixels) best: AP {value:.2f}, "
         f"then {following.model} with {following.figure('AP_small'):.2f}.",
@@ -159,13 +175,19 @@ def accuracy(comparison: Comparison) -> Text:
     value = best.figure(main)
     if not math.isfinite(value):
         return Text("The test pictures cannot tell the accuracy.", "시험 그림으로는 정확도를 알 수 없다.")
+    if main == "AP50" and value < NOTHING_LEARNT and len(comparison.finished) == 1:
+        return Text(
+            f"{best.model} has not learnt much in {comparison.minutes:g} minutes: AP50 {value:.2f}.",
+            f"{with_particle(best.model, '은/는')} {comparison.minutes:g}분 동안 제대로 배우지 못했다"
+            f"(AP50 {value:.2f}).",
+        )
     if main == "AP50" and value < NOTHING_LEARNT:
         return Text(
             f"None has learnt much in {comparison.minutes:g} minutes: the best, {best.model}, has AP50 {value:.2f}.",
             f"{comparison.minutes:g}분 동안 제대로 배운 모델이 없다. 가장 나은 {best.model}의 AP50이 "
             f"{with_particle(f'{value:.2f}', '이다/다')}.",
         )
-    if len(comparison.finished) == 1:
+    if not alike and not behind:
         return Text(
             f"{best.model} reaches {name.en} {value:.3f} on {comparison.pictures:,} pictures.",
             f"{best.model}의 {with_particle(name.ko, '은/는')} 그림 {comparison.pictures:,}장에서 "
@@ -190,51 +212,56 @@ def accuracy(comparison: Comparison) -> Text:
 
 
 def choice(results: Sequence[Result], main: str) -> list[Text]:
-    """Between which models there is a choice: no other is both faster and more accurate. Nothing where all are."""
+    """Which models are worth choosing between: those of `best_trades`. Nothing where that is all of them, or none."""
     front = best_trades(results, main)
-    if len(front) == len(results):
+    if len(front) in (0, len(results)):
         return []
     names = [(result.model, "") for result in front]
     if len(front) == 1:
         return [
             Text(
-                f"{front[0].model} is both the fastest and the most accurate.",
-                f"{with_particle(front[0].model, '은/는')} 가장 빠르고 가장 정확하다.",
+                f"No slower model is clearly more accurate than {front[0].model}.",
+                f"{front[0].model}보다 느리면서 확실히 더 정확한 모델은 없다.",
             )
         ]
     return [
         Text(
-            f"The choice is between {listed_en(names)}: every other model is slower than one of them that is at least "
-            "as accurate.",
-            f"고를 만한 것은 {with_particle(listed_ko(names), '이다/다')}. 나머지 모델보다 빠르면서 정확도도 뒤지지 "
-            "않는 모델이 이 가운데 있다.",
+            f"The choice is between {listed_en(names)}: every other model is slower than one of them and not clearly "
+            "more accurate.",
+            f"고를 만한 것은 {with_particle(listed_ko(names), '이다/다')}. 나머지는 이 가운데 하나보다 느리면서 확실히 "
+            "더 정확하지도 않다.",
         )
     ]
 
 
 def best_trades(results: Iterable[Result], main: str) -> list[Result]:
-    """The models than which no other is faster and at least as accurate, fastest first."""
+    """The models that are clearly more accurate than every faster one, fastest first; none that learnt nothing."""
+    least = NOTHING_LEARNT if main == "AP50" else 0.0
     front: list[Result] = []
     for result in sorted(results, key=lambda entry: (entry.milliseconds, -entry.figure(main))):
-        if math.isfinite(result.figure(main)) and (not front or result.figure(main) > front[-1].figure(main)):
+        if result.figure(main) >= least and (not front or _is_better(result, front[-1], main)):
             front.append(result)
     return front
 
 
+def _is_better(result: Result, other: Result, figure: str) -> bool:
+    """Whether a figure of one model is above that of the other, by more than noise."""
+    difference = result.figure(figure) - other.figure(figure)
+    error = noise.standard_error(result.without.get(figure, []), other.without.get(figure, []))
+    return difference > 0 and noise.is_sure(difference, error)
+
+
 def ranked(results: Sequence[Result], figure: str) -> tuple[Result, list[Result], list[Result]]:
-    """The best in a figure; those that the noise does not tell from it; and those behind; each best first."""
+    """The best in a figure; those that the noise does not tell from it; and those behind; each best first.
 
-    def value(result: Result) -> float:
-        found = result.figure(figure)
-        return found if math.isfinite(found) else -math.inf
-
-    best, *others = sorted(results, key=value, reverse=True)
+    Those without the figure are left out, unless that is all of them.
+    """
+    known = [result for result in results if math.isfinite(result.figure(figure))]
+    best, *others = sorted(known, key=lambda result: result.figure(figure), reverse=True) or results[:1]
     alike: list[Result] = []
     behind: list[Result] = []
     for other in others:
-        error = noise.standard_error(best.without.get(figure, []), other.without.get(figure, []))
-        sure = noise.is_sure(value(best) - value(other), error)
-        (behind if sure else alike).append(other)
+        (behind if _is_better(best, other, figure) else alike).append(other)
     return best, alike, behind
 
 

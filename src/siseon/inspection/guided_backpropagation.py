@@ -65,7 +65,9 @@ def guided_backpropagation(model: nn.Module, picture: Tensor, layer: str, channe
         raise SiseonError(f"the layer {layer!r} {missing}", "Take a convolutional layer of a network with ReLU")
     if not 0 <= channel < found[0].shape[1]:
         raise SiseonError(f"there is no channel {channel}", f"The layer has {found[0].shape[1]} channels")
-    return torch.autograd.grad(found[0][0, channel].max(), pixels[0])[0][0]
+    cells = found[0][0, channel].flatten()
+    strongest = cells[cells.argmax()]  # one cell, also where several are equal (a ReLU6 at 6)
+    return torch.autograd.grad(strongest, pixels[0])[0][0]
 
 
 class _Rectifier(torch.autograd.Function):

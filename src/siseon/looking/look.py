@@ -91,11 +91,13 @@ def look(
 ) -> Path:
     """Write what `model` sees in a photo into the folder `out`, and give the path of its index.html.
 
-    name: what the page calls the model; label: the class to explain, the best if left out; trained: False says on the
-    page that the weights are random; progress: called with (done, of) while the photo is covered. A model of the zoo.
-    input.png, filters.png, features/NN-LAYER.png; for classifiers deconvolution.png or guided_backpropagation.png,
-    grad_cam.png and occlusion.png. Raises PictureError for a photo that cannot be read, RecipeError for an unknown
-    class.
+    model: of the zoo; name: what the page calls it, of a path its end; label: the class to explain, the best if left
+    out; trained: False says on the page that the weights are random; progress: called with (done, of) while the photo
+    is covered.
+
+    Written are input.png, filters.png, features/NN-LAYER.png; for classifiers deconvolution.png or
+    guided_backpropagation.png, grad_cam.png and occlusion.png. Raises PictureError for a photo that cannot be read,
+    RecipeError for an unknown class.
     """
     picture, prediction = seen_by(model, pictures.read(photo))
     this = Look(model, picture, prediction, out, language)
@@ -117,7 +119,7 @@ def look(
     notes = [] if trained else [this.say("random")]
     if not labels:
         notes.append(this.say("classifiers"))
-    title = this.say("title", model=name, photo=photo.name)
+    title = this.say("title", model=Path(name).name, photo=photo.name)
     index = out / "index.html"
     index.write_text(page.html(title, notes, this.sections, language), encoding="utf-8")
     return index
@@ -209,7 +211,7 @@ def _features(this: Look, found: Sequence[Activation]) -> None:
         size = " × ".join(map(str, one.map.shape))
         file = f"features/{number:02d}-{re.sub(r'[^0-9A-Za-z._-]+', '-', one.name).strip('-')}.png"
         captions = [this.say("channel", channel=channel) for channel in varying]
-        kind = "" if one.kind == "Sequential" else f"{one.kind}   "
+        kind = "" if one.kind == "Sequential" else f"{one.kind.removeprefix('Sequential + ')}   "
         figures.plate([Row("", tiles, captions)], this.out / file, title=f"{number}   {one.name}   {kind}{size}")
         files.append(file)
     this.add("features", [this.say("features text", count=CHANNELS)], *files)
