@@ -2,8 +2,8 @@
 
     python recipes/race_bccd.py BCCD_FOLDER MOBILENET_WEIGHTS [--minutes 5]
 
-72 test photos, seed 0, 5 minutes each on two cores of an AMD EPYC that about ten other processes shared, 2026-11-22 (the
-fifth of what a quiet machine does in 20 minutes, at best):
+72 test photos, seed 0, 5 minutes each on two cores of an AMD EPYC that about ten other processes shared, 2026-11-22
+(the fifth of what a quiet machine does in 20 minutes, at best):
 
     model          AP50    AP  AP small  ms a picture  parameters  epochs
     faster_rcnn   0.869 0.462     0.286           548      18.8 M       2

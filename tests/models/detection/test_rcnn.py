@@ -81,6 +81,13 @@ def test_every_body_describes_regions(backbone):
     assert raw.box_offsets.shape == (len(raw.proposals[0]), 12)
 
 
+def test_alexnet_comes_in_one_tower_too_for_its_published_weights():
+    with torch.device("meta"):
+        model = rcnn(backbone="alexnet_one_tower")
+    assert model.backbone.body.channels == (64, 192, 256, 256)
+    assert model.backbone.pooled == 9216
+
+
 def test_a_body_that_does_not_exist_is_refused():
     with pytest.raises(RecipeError, match='no backbone "resnet9"'):
         rcnn(backbone="resnet9")

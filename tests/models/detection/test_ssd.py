@@ -22,12 +22,12 @@ def mini(**arguments):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A small detector that has seen one picture of two objects eighty times."""
+    """A small detector that has seen one picture of two objects fifty times."""
     torch.manual_seed(0)
     model = mini(classes=("빨강", "초록")).train()
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.05, 80)
-    for _ in range(80):
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.05, 50)
+    for _ in range(50):
         optimizer.zero_grad()
         sum(model.loss(picture()[None], [target()]).values()).backward()
         optimizer.step()

@@ -31,7 +31,7 @@ LAST_PAIR = 0xFFFFFFFF
 
 
 class Regions(NamedTuple):
-    """What grouping knows of the first regions: pixels [R], boxes [R, 4], counts [R, bins], neighbours [2 * pairs].
+    """What grouping knows of the first regions: pixels [R], boxes [R, 4], counts [R, bins], neighbours [pairs, 2].
 
     boxes: left, top, right, bottom, the last two one past the region. counts: colour bins of all channels, then
     texture bins of all channels, axes and both directions.
@@ -40,7 +40,7 @@ class Regions(NamedTuple):
     sizes: Whole
     boxes: Places
     counts: Places
-    pairs: Whole
+    pairs: Places
 
 
 @compiled
@@ -229,15 +229,19 @@ def planted(regions: Regions, size: tuple[int, ...]) -> Tree:
 
 
 @compiled
-def append(lists: Whole, links: Whole, region: int, entry: int) -> None:
-    """Put `entry` at the end of a region's list; lists [regions, 3]: first entry, last, how many; links: each next."""
-    links[entry] = -1
-    if lists[region, 2] == 0:
-        lists[region, 0] = entry
-    else:
-        links[lists[region, 1]] = entry
-    lists[region, 1] = entry
-    lists[region, 2] += 1
+def append(lists: Places, links: Places, pairs: Places, pair: int) -> None:
+    """Put a pair at the end of the lists of both its regions.
+
+    lists [regions, 3]: first entry, last, how many; an entry is 2 * pair + side; links: the entry after each.
+    """
+    for side in range(2):
+        region, entry = pairs[pair, side], 2 * pair + side
+        if lists[region, 2] == 0:
+            lists[region, 0] = entry
+        else:
+            links[lists[region, 1]] = entry
+        lists[region, 1] = entry
+        lists[region, 2] += 1
 
 
 @compiled
@@ -247,54 +251,86 @@ def key_of(likeness: float, pair: int) -> int:
 
 
 @compiled
-def longer(array: Whole, length: int) -> Whole:
-    """A copy that has room for `length`."""
-    grown = np.empty(length, array.dtype)
-    for place in range(len(array)):
-        grown[place] = array[place]
-    return grown
+def alive(tree: Tree, pairs: Places, pair: int) -> bool:
+    """Whether both regions of a pair can still be grouped."""
+    return (tree.rows[pairs[pair, 0]] >= 0) & (tree.rows[pairs[pair, 1]] >= 0)
 
 
 @compiled
-def grouped(tree: Tree, pairs: Whole, colours: int, by: tuple[bool, ...]) -> None:
+def tidied(tree: Tree, pairs: Places, links: Places, heap: Whole, lists: Places, made: int, waiting: int) -> int:
+    """Forget the pairs that are not alive, in place, and number the others anew in their order; how many they are."""
+    numbers = np.empty(made, np.int32)
+    kept = 0
+    for pair in range(made):
+        numbers[pair] = -1
+        if alive(tree, pairs, pair):
+            numbers[pair] = kept
+            pairs[kept, 0], pairs[kept, 1] = pairs[pair, 0], pairs[pair, 1]
+            kept += 1
+    length = 0
+    for place in range(waiting):
+        pair = numbers[LAST_PAIR - (heap[place] & LAST_PAIR)]
+        if pair >= 0:
+            push(heap, length, (heap[place] & ~LAST_PAIR) | (LAST_PAIR - pair))
+            length += 1
+    for region in range(len(lists)):
+        lists[region, 2] = 0
+    for pair in range(kept):
+        append(lists, links, pairs, pair)
+    return kept
+
+
+@compiled
+def roomier(pairs: Places, links: Places, heap: Whole, made: int) -> tuple[Places, Places, Whole]:
+    """Copies of the first `made` pairs and of what belongs to them, with twice the room."""
+    room = 2 * len(pairs)
+    more_pairs, more_links = np.empty((room, 2), np.int32), np.empty(2 * room, np.int32)
+    more_heap = np.empty(room, np.int64)
+    for pair in range(made):
+        more_pairs[pair, 0], more_pairs[pair, 1], more_heap[pair] = pairs[pair, 0], pairs[pair, 1], heap[pair]
+        more_links[2 * pair], more_links[2 * pair + 1] = links[2 * pair], links[2 * pair + 1]
+    return more_pairs, more_links, more_heap
+
+
+@compiled
+def grouped(tree: Tree, first: Places, colours: int, by: tuple[bool, ...]) -> None:
     """Hierarchical grouping (algorithm 1): the two neighbours most alike become one, until one region is left.
 
-    tree: as planted; pairs: the first neighbours, one pair after the other. Of equally alike pairs the one found first
-    goes first; a new region finds its neighbours in the order of those of its first part, then of its second.
+    tree: as planted; first [pairs, 2]: the first neighbours. Of equally alike pairs the one found first goes first; a
+    new region finds its neighbours in the order of those of its first part, then of its second.
     """
-    nodes, made, waiting = len(tree.sizes), len(pairs) // 2, 0
-    count = len(tree.shares)
-    lists, seen = np.zeros((nodes, 3), np.int64), np.zeros(nodes, np.int64)
-    regions = longer(pairs, 4 * made + 2 * nodes)
-    links, heap = np.empty(len(regions), np.int64), np.empty(len(regions) // 2, np.int64)
+    nodes, count, made = len(tree.sizes), len(tree.shares), len(first)
+    room = 2 * made + nodes
+    pairs, links, heap = np.empty((room, 2), np.int32), np.empty(2 * room, np.int32), np.empty(room, np.int64)
+    lists, seen = np.zeros((nodes, 3), np.int32), np.zeros(nodes, np.int32)
     for region in range(count):
         to_shares(tree.counts[region], tree.sizes[region], tree.shares[region])
     for pair in range(made):
-        for entry in (2 * pair, 2 * pair + 1):
-            append(lists, links, regions[entry], entry)
-        push(heap, pair, key_of(likeness(tree, regions[2 * pair], regions[2 * pair + 1], colours, by), pair))
+        pairs[pair, 0], pairs[pair, 1] = first[pair, 0], first[pair, 1]
+        append(lists, links, pairs, pair)
+        push(heap, pair, key_of(likeness(tree, first[pair, 0], first[pair, 1], colours, by), pair))
     waiting = made
     for group in range(count, nodes):
-        one = other = 0
-        tree.rows[group] = -1
-        while one == other or tree.rows[one] < 0 or tree.rows[other] < 0:
+        pair = -1
+        while pair < 0 or not alive(tree, pairs, pair):
             pair = LAST_PAIR - (pop(heap, waiting) & LAST_PAIR)
             waiting -= 1
-            one, other = regions[2 * pair], regions[2 * pair + 1]
+        one, other = pairs[pair, 0], pairs[pair, 1]
+        if made + lists[one, 2] + lists[other, 2] > len(pairs):
+            made = tidied(tree, pairs, links, heap, lists, made, waiting)
+            waiting = made - 1  # the pair in hand
+            while 2 * (made + lists[one, 2] + lists[other, 2]) > len(pairs):
+                pairs, links, heap = roomier(pairs, links, heap, made)
         tree.merges[group - count, 0], tree.merges[group - count, 1] = one, other
         unite(tree, one, other, group, by[0] or by[1])
-        most = made + lists[one, 2] + lists[other, 2]
-        if most > len(heap):
-            regions, links, heap = longer(regions, 4 * most), longer(links, 4 * most), longer(heap, 2 * most)
         for part in (one, other):
             entry = lists[part, 0]
             for _ in range(lists[part, 2]):
-                near, entry = regions[entry ^ 1], links[entry]
+                near, entry = pairs[entry >> 1, 1 - (entry & 1)], links[entry]
                 if tree.rows[near] >= 0 and seen[near] != group:
                     seen[near] = group
-                    regions[2 * made], regions[2 * made + 1] = near, group
-                    append(lists, links, near, 2 * made)
-                    append(lists, links, group, 2 * made + 1)
+                    pairs[made, 0], pairs[made, 1] = near, group
+                    append(lists, links, pairs, made)
                     push(heap, waiting, key_of(likeness(tree, near, group, colours, by), made))
                     waiting += 1
                     made += 1

@@ -21,7 +21,6 @@ from siseon.boxes._kernels import compiled
 Bytes: TypeAlias = NDArray[np.uint8]
 Shorts: TypeAlias = NDArray[np.uint16]
 Places: TypeAlias = NDArray[np.int32]
-Whole: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float32]
 
 REACH = 4
@@ -198,15 +197,17 @@ def merged(
     Block by block, at first without branches: most edges lie within one set, or at a set that is complete, since its
     bound is below all edges to come. Two steps to a root are enough to see most of that; who is no root has no bound.
     """
+    near, far = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
     edges, ones, others = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
     for start in range(0, len(order), BLOCK):
+        block = order[start : start + BLOCK]
+        for index in range(len(block)):
+            near[index] = parents[parents[block[index] >> 2]]
+            far[index] = parents[parents[(block[index] >> 2) + steps[block[index] & 3]]]
         between = 0
-        for index in range(start, min(start + BLOCK, len(order))):
-            edge = np.int64(order[index])
-            one = np.int64(parents[parents[edge >> 2]])
-            other = np.int64(parents[parents[(edge >> 2) + steps[edge & 3]]])
-            edges[between], ones[between], others[between] = index, one, other
-            between += np.int64(one != other)
+        for index in range(len(block)):
+            edges[between], ones[between], others[between] = start + index, near[index], far[index]
+            between += np.int64(near[index] != far[index])
         lightest, growing = np.float32(heavy[start]), 0
         for index in range(between):
             edge, one, other = edges[index], ones[index], others[index]
@@ -227,12 +228,16 @@ def absorbed(order: Places, steps: Places, parents: Places, sizes: Places, least
     smallness = np.empty(len(parents), np.int32)
     for pixel in range(len(parents)):
         smallness[pixel] = parents[pixel] if sizes[parents[pixel]] >= least else ~parents[pixel]
-    chosen = np.empty(len(order) + 1, np.int32)
-    count = 0
-    for edge in order:
-        one, other = smallness[edge >> 2], smallness[(edge >> 2) + steps[edge & 3]]
-        chosen[count] = edge
-        count += np.int64((one != other) & ((one | other) < 0))
+    chosen, count = np.empty(len(order) + 1, np.int32), 0
+    wanted = np.empty(BLOCK, np.bool_)
+    for start in range(0, len(order), BLOCK):
+        block = order[start : start + BLOCK]
+        for index in range(len(block)):
+            one, other = smallness[block[index] >> 2], smallness[(block[index] >> 2) + steps[block[index] & 3]]
+            wanted[index] = (one != other) & ((one | other) < 0)
+        for index in range(len(block)):
+            chosen[count] = block[index]
+            count += np.int64(wanted[index])
     for edge in chosen[:count]:
         one, other = parents[parents[edge >> 2]], parents[parents[(edge >> 2) + steps[edge & 3]]]
         if (one == other) | ((sizes[one] >= least) & (sizes[other] >= least)):
@@ -280,8 +285,8 @@ def touch(bits: Bytes, count: int, one: int, other: int) -> None:
 
 
 @compiled
-def neighbours(labels: Places, count: int) -> Whole:
-    """The pairs of regions of labels [height, width] that touch, at a corner too: the smaller, the larger; sorted."""
+def neighbours(labels: Places, count: int) -> Places:
+    """The pairs [pairs, 2] of regions of labels [height, width] that touch, at a corner too: smaller first, sorted."""
     height, width = labels.shape
     bits = np.zeros((count * count + 7) >> 3, np.uint8)
     border = np.empty(width, np.bool_)
@@ -302,11 +307,11 @@ def neighbours(labels: Places, count: int) -> Whole:
     for byte in bits:
         for shift in range(8 if byte else 0):
             found += (byte >> shift) & 1
-    pairs = np.empty(2 * found, np.int64)
+    pairs = np.empty((found, 2), np.int32)
     found = 0
     for place in range(len(bits)):
         for shift in range(8 if bits[place] else 0):
             if (bits[place] >> shift) & 1:
-                pairs[found], pairs[found + 1] = (8 * place + shift) // count, (8 * place + shift) % count
-                found += 2
+                pairs[found, 0], pairs[found, 1] = (8 * place + shift) // count, (8 * place + shift) % count
+                found += 1
     return pairs

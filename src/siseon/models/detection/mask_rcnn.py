@@ -28,9 +28,7 @@ from siseon.losses import binary_cross_entropy
 from siseon.models.detection import faster_rcnn
 from siseon.models.detection.detector import Detector, assign
 from siseon.models.detection.fast_rcnn import BoxHead, Pooling
-from siseon.models.detection.faster_rcnn import Outputs
-from siseon.models.detection.fpn import Backbone
-from siseon.models.detection.rpn import RegionProposals
+from siseon.models.detection.faster_rcnn import FasterRCNN, Outputs
 from siseon.stages import stage
 
 
@@ -63,6 +61,8 @@ class MaskHead(nn.Module):
             assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        # By the number of outputs, the masks of few classes would start at a loss of ten and more.
+        nn.init.kaiming_normal_(self.logits.weight, mode="fan_in", nonlinearity="relu")
 
     def pool(self, features: Sequence[Tensor], boxes: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
         """The features [all boxes, channels, pooled, pooled] of the boxes of each picture."""
@@ -76,29 +76,18 @@ class MaskHead(nn.Module):
 
 
 class MaskRCNN(Detector[Outputs]):
-    """A backbone, region proposals, a box head and a mask head; counts and training_counts as in FasterRCNN."""
+    """The parts of a Faster R-CNN (backbone, region proposals, box head) and a mask head."""
 
     needs_masks = True
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        rpn: RegionProposals,
-        head: BoxHead,
-        mask_head: MaskHead,
-        *,
-        classes: int | Sequence[str],
-        sizing: Sizing,
-        counts: tuple[int, int] = (1000, 1000),
-        training_counts: tuple[int, int] = (2000, 2000),
-    ) -> None:
-        super().__init__(classes=classes, sizing=sizing)
-        self.backbone = backbone
-        self.rpn = rpn
-        self.head = head
+    def __init__(self, boxes: FasterRCNN, mask_head: MaskHead) -> None:
+        super().__init__(classes=boxes.classes, sizing=boxes.sizing)
+        self.backbone = boxes.backbone
+        self.rpn = boxes.rpn
+        self.head = boxes.head
         self.mask_head = mask_head
-        self.counts = counts
-        self.training_counts = training_counts
+        self.counts = boxes.counts
+        self.training_counts = boxes.training_counts
 
     def forward(self, images: Images | Tensor | Sequence[Tensor]) -> Outputs:
         """The raw outputs, without masks, for RGB images 0..1 at network size."""
@@ -255,16 +244,7 @@ def mask_rcnn(
         pooling=pooling,
         group_norm=norm,
     )
-    return MaskRCNN(
-        boxes.backbone,
-        boxes.rpn,
-        boxes.head,
-        mask_head,
-        classes=classes,
-        sizing=boxes.sizing,
-        counts=boxes.counts,
-        training_counts=boxes.training_counts,
-    )
+    return MaskRCNN(boxes, mask_head)
 
 
 TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (

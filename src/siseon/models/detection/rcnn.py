@@ -37,7 +37,7 @@ from siseon.initialisers import initialise
 from siseon.interface import Detections, Images, Size, Sizing, Target
 from siseon.layers import Body, to_grid
 from siseon.losses import cross_entropy
-from siseon.models.classification import alexnet
+from siseon.models.classification.alexnet import ONE_TOWER, AlexNetBody
 from siseon.models.detection.bodies import body_of
 from siseon.models.detection.detector import Detector, assign, covered
 from siseon.models.detection.proposals import Proposals
@@ -47,6 +47,12 @@ from siseon.stages import stage
 
 CHUNK = 128
 """Regions that go through the CNN at once: of 227 pixels they take about half a gigabyte."""
+
+ALEXNETS: Mapping[str, Mapping[str, Any]] = {
+    "alexnet": {},
+    "alexnet_one_tower": {name: value for name, value in ONE_TOWER.items() if name != "crop"},
+}
+"""Bodies that only regions of one size can pass, beside those of bodies.BODIES; the second has published weights."""
 
 
 class Outputs(NamedTuple):
@@ -299,7 +305,7 @@ def rcnn(
     limit: int = 100,
     sizing: tuple[int, int, int] = Sizing(500, 500, 1),
 ) -> RCNN:
-    """R-CNN on AlexNet or one of bodies.BODIES. Raises RecipeError for a backbone that does not exist.
+    """R-CNN on one of ALEXNETS or bodies.BODIES. Raises RecipeError for a backbone that does not exist.
 
     classes: a count or the names, without the background; backbone_options: more arguments of the body; frozen: how
     many stages, with the stem, are not trained; freeze_norm: keep the batch norm of the backbone as loaded; crop and
@@ -309,10 +315,9 @@ def rcnn(
     box_samples: learnt per picture, of them at most `positive_share` objects; threshold: of NMS; limit: detections per
     picture; sizing: (shorter side, longer side, multiple) in pixels.
     """
+    known = ALEXNETS.get(backbone)
     body = (
-        alexnet.AlexNetBody(**(backbone_options or {}))
-        if backbone == "alexnet"
-        else body_of(backbone, backbone_options)
+        body_of(backbone, backbone_options) if known is None else AlexNetBody(**{**known, **(backbone_options or {})})
     )
     if freeze_norm:
         layers.freeze_norm(body)

@@ -7,16 +7,16 @@ Flow    picture -> colour space -> small segments (Felzenszwalb and Huttenlocher
 Here    Sections 3.1 to 3.3, and the strategies of table 5 (single, fast, quality). Histograms are whole numbers of
         1/65535, edges of 1/64 grey level, so that the boxes are the same on every machine. Segments have at least k
         pixels (of the authors' program; the paper does not say). Texture bins span 0..102 grey levels, the steepest
-        response there is. A picture with a side above 1,000 pixels is scaled down to that first; the paper's have 500.
-        No box is too small.
+        response there is. Hue is in steps of two degrees, 0..179: as fine as the other channels it is mostly noise. A
+        picture with a side above 1,000 pixels is scaled down to that first; the paper's have 500. No box is too small
+        (the authors' program drops those narrower than 20 pixels).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 Mode: TypeAlias = Literal["single", "fast", "quality"]
 Colours: TypeAlias = Literal["hsv", "lab", "rgi", "hue", "intensity", "rgb"]
-Given = TypeVar("Given")
-Result = TypeVar("Result")
 
 LONGEST = 1000
 """Pixels of the longer side above which a picture is scaled down."""
@@ -63,7 +61,7 @@ def propose(picture: np.ndarray, *, mode: Mode = "fast", limit: int | None = Non
     """
     small = _shrunk(_checked(picture))
     random = np.random.default_rng(seed)
-    boxes = _ranked([tree.boxes for tree in _trees(small, MODES[mode])], random)[:limit]
+    boxes = _ranked(_hierarchies(small, MODES[mode]), random)[:limit]
     scale = np.array(picture.shape[1::-1] * 2) / (small.shape[1::-1] * 2)
     return torch.from_numpy((boxes * scale).astype(np.float32))
 
@@ -85,12 +83,12 @@ def segments(
 
 
 def to_colours(picture: np.ndarray, colours: Colours) -> np.ndarray:
-    """An RGB picture as uint8 [channels, height, width] in a colour space whose channels all have 0..255.
+    """An RGB picture as uint8 [channels, height, width] in a colour space; all channels have 0..255, hue 0..179.
 
     rgi: red and green as shares of red + green + blue, and intensity.
     """
     if colours == "hsv" or colours == "hue":
-        planes = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV_FULL)[..., : 3 if colours == "hsv" else 1]
+        planes = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., : 3 if colours == "hsv" else 1]
     elif colours == "lab":
         planes = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
     elif colours == "rgb":
@@ -140,16 +138,17 @@ class Space(NamedTuple):
     codes: np.ndarray
 
 
-def _trees(picture: np.ndarray, strategies: Strategies) -> list[_grouping.Tree]:
-    """The hierarchy of each strategy; colour spaces, scales and strategies share the threads."""
+def _hierarchies(picture: np.ndarray, strategies: Strategies) -> list[np.ndarray]:
+    """The boxes of all regions of each strategy; colour spaces, scales and strategies share the threads of torch."""
     planes = [to_colours(picture, colours) for colours in strategies.colours]
-    edges = _in_threads(_edges, planes)
-    codes = _in_threads(_codes, planes)
-    spaces = [Space(*each) for each in zip(planes, edges, codes, strict=True)]
-    regions = _in_threads(lambda task: _first_regions(*task), product(spaces, strategies.scales))
     shapes = [each.shape for each in planes for _ in strategies.scales]
     by = [tuple(letter in name for letter in "CTSF") for name in strategies.similarities]
-    return _in_threads(lambda task: _grouped(*task[0], task[1]), product(zip(regions, shapes, strict=True), by))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        edges, codes = pool.map(_edges, planes), pool.map(_codes, planes)
+        spaces = [Space(*each) for each in zip(planes, edges, codes, strict=True)]
+        regions = pool.map(lambda task: _first_regions(*task), product(spaces, strategies.scales))
+        tasks = [(*base, each) for base in zip(regions, shapes, strict=True) for each in by]
+        return list(pool.map(lambda task: _grouped(*task).boxes, tasks))
 
 
 def _first_regions(space: Space, k: float) -> _grouping.Regions:
@@ -188,9 +187,3 @@ def _codes(planes: np.ndarray) -> np.ndarray:
         across, down = (_segmentation.filtered(source, *taps) for taps in ((bell, slope), (slope, bell)))
         _grouping.coded(plane, across, down, codes[:, channel])
     return codes.reshape(len(codes), -1)
-
-
-def _in_threads(work: Callable[[Given], Result], tasks: Iterable[Given]) -> list[Result]:
-    """work(task) for each task, in as many threads as torch has."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(work, tasks))
