@@ -29,6 +29,7 @@ def test_cheap_models_are_counted_again(name, known):
         ("vgg16", 138_357_544, 15_470_264_320),
         ("alexnet", 60_965_224, 724_406_816),
         ("lenet_modern", 61_706, 416_520),
+        ("faster_rcnn_resnet50_fpn", 41_808_406, 134_379_721_216),  # torchvision's documentation: 134.38 G
         ("mobilenet_v1", 4_231_976, 568_740_352),
         ("mobilenet_v2", 3_504_872, 300_774_272),
     ],

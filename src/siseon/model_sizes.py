@@ -101,8 +101,13 @@ def counted(name: str) -> Count:
 
 
 def _created(name: str) -> Any:  # noqa: ANN401
-    """A model with random weights; one with Selective Search gets all the boxes that it can take."""
-    network: Any = zoo.create(name)
+    """A model with the same random weights each time; one with Selective Search gets all the boxes it can take.
+
+    How many proposals of a region proposal network survive its NMS follows from the weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network: Any = zoo.create(name)
     given = network.__dict__.get("proposals")
     if isinstance(given, Proposals):
         network.proposals = lambda images: [torch.tensor([[0.0, 0.0, 64.0, 64.0]]).expand(given.limit, 4)]
