@@ -1,6 +1,9 @@
 """The kept sizes of the models: every model is in the file, and the cheap ones are counted again."""
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from siseon import model_sizes, zoo
 
@@ -60,3 +63,12 @@ def test_rows_of_a_task(monkeypatch):
     assert rows["vgg16"]["macs"] == 15_470_264_320 and rows["vgg16"]["image_size"] == 224
     assert {row["task"] for row in rows.values()} == {"classification"}
     assert set(rows) == set(zoo.names("classification"))
+
+
+def test_the_table_fits_a_narrow_terminal():
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(model_sizes.text(model_sizes.rows()))
+    lines = console.export_text().splitlines()
+    assert len(lines) == 1 + len(zoo.names())
+    row = next(line for line in lines if line.startswith("vgg16 "))
+    assert "2014" in row and "classification" in row and "138,357,544" in row and "15.5 G" in row and " 224 " in row

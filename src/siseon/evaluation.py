@@ -136,7 +136,7 @@ def evaluate(
     batch: int = 8,
     score: float = 0.05,
     mirrored: bool = False,
-    out: Path | None = None,
+    out: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict every picture of a split and compare with the truth; with `out`, write the report there (report.write).
@@ -180,7 +180,7 @@ def evaluate(
     if out is not None:
         from siseon import report  # here, because it builds on this file
 
-        report.write(evaluation, dataset, out)
+        report.write(evaluation, dataset, Path(out))
     return evaluation
 
 

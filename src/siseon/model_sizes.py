@@ -61,13 +61,29 @@ def rows(task: zoo.Task | None = None) -> list[dict[str, Any]]:
 
 def text(found: Sequence[Mapping[str, Any]]) -> Table:
     """What `rows` gives, as a table for the terminal; of the paper only where it can be read."""
-    lines = Table("name", "task", "parameters", "MACs", "pixels", "year", "paper", box=None, header_style="bold")
+    lines = Table(box=None, header_style="bold", pad_edge=False)
+    for head in ("name", "task", "parameters", "MACs", "pixels", "year", "paper"):
+        figure = head in ("parameters", "MACs", "pixels")
+        # in a narrow terminal the paper is cut off
+        least = None if head == "paper" else max(len(head), *(len(_cell(row, head)) for row in found))
+        lines.add_column(head, justify="right" if figure else "left", no_wrap=True, min_width=least)
     for row in found:
-        figures = (f"{row['parameters']:,}", f"{row['macs'] / 1e6:,.1f} M", str(row["image_size"]), str(row["year"]))
-        lines.add_row(row["name"], row["task"], *figures, row["paper"].rpartition(", ")[2])
-    for column in lines.columns[2:5]:
-        column.justify = "right"
+        lines.add_row(*(_cell(row, str(column.header)) for column in lines.columns))
     return lines
+
+
+def _cell(row: Mapping[str, Any], head: str) -> str:
+    match head:
+        case "parameters":
+            return f"{row['parameters']:,}"
+        case "MACs":
+            power = next((power for power in (4, 3, 2) if row["macs"] >= 1000**power), 1)
+            return f"{row['macs'] / 1000**power:.1f} {'kMGT'[power - 1]}"
+        case "pixels":
+            return str(row["image_size"])
+        case "paper":
+            return str(row["paper"]).rpartition(", ")[2]
+    return str(row[head])
 
 
 def current(name: str, known: Mapping[str, Count]) -> Count:

@@ -7,9 +7,9 @@ Flow    picture -> colour space -> small segments (Felzenszwalb and Huttenlocher
 Here    Sections 3.1 to 3.3, and the strategies of table 5 (single, fast, quality). Histograms are whole numbers of
         1/65535, edges of 1/64 grey level, so that the boxes are the same on every machine. Segments have at least k
         pixels (of the authors' program; the paper does not say). Texture bins span 0..102 grey levels, the steepest
-        response there is. Hue is in steps of two degrees, 0..179: as fine as the other channels it is mostly noise. A
-        picture with a side above 1,000 pixels is scaled down to that first; the paper's have 500. No box is too small
-        (the authors' program drops those narrower than 20 pixels).
+        response there is. Hue is in steps of two degrees, 0..179, and so weighs less than the other channels. A picture
+        with a side above 1,000 pixels is scaled down to that first; the paper's have 500. No box is too small (the
+        authors' program drops those narrower than 20 pixels).
 """
 
 from __future__ import annotations
