@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
+
+import torch
+from torch import nn
 
 from siseon import zoo
 from siseon.data.dataset import Data
@@ -38,16 +41,36 @@ def search_cells(
     out.mkdir(parents=True, exist_ok=True)
     recipe = Recipe(epochs=epochs, batch=32, optimizer="adamw", lr=0.003, brightness=0, contrast=0, saturation=0, hue=0)
 
-    def build(genotype: Genotype) -> object:
+    def build(genotype: Genotype) -> nn.Module:
         return zoo.create(MODEL, classes=data.classes, **_arguments(genotype))
 
+    # torch 2.13 corrupts its memory in the backward pass of some drawn cells when it uses two threads
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _searched(data, out, build, methods, recipe, minutes=minutes, candidates=candidates, seed=seed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _searched(
+    data: Data,
+    out: Path,
+    build: Callable[[Genotype], nn.Module],
+    methods: Sequence[Method],
+    recipe: Recipe,
+    *,
+    minutes: float,
+    candidates: int | None,
+    seed: int,
+) -> list[SearchResult]:
     results = []
     for method in methods:
         print(f"{method} search, {minutes:g} minutes")
         results.append(
             search(
                 data,
-                build=build,  # type: ignore[arg-type]
+                build=build,
                 minutes=minutes,
                 candidates=candidates,
                 seed=seed,
