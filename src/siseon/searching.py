@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from siseon import zoo
@@ -44,26 +43,6 @@ def search_cells(
     def build(genotype: Genotype) -> nn.Module:
         return zoo.create(MODEL, classes=data.classes, **_arguments(genotype))
 
-    # torch 2.13 corrupts its memory in the backward pass of some drawn cells when it uses two threads
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return _searched(data, out, build, methods, recipe, minutes=minutes, candidates=candidates, seed=seed)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _searched(
-    data: Data,
-    out: Path,
-    build: Callable[[Genotype], nn.Module],
-    methods: Sequence[Method],
-    recipe: Recipe,
-    *,
-    minutes: float,
-    candidates: int | None,
-    seed: int,
-) -> list[SearchResult]:
     results = []
     for method in methods:
         print(f"{method} search, {minutes:g} minutes")

@@ -18,6 +18,7 @@ from siseon.models.classification.nasnet import (
     FactorisedReduction,
     NASNet,
     Plan,
+    Pointwise,
     check_plan,
     operation,
     places,
@@ -184,3 +185,17 @@ def test_every_weight_learns():
     model = NASNet(**VARIANTS["nasnet_mini"])
     model.loss(torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 3]))["class"].backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_narrow_pointwise_with_a_stride_trains_on_two_threads():
+    layer = Pointwise(8, 6, 2).to(memory_format=torch.channels_last)
+    pictures = torch.randn(31, 8, 16, 16).to(memory_format=torch.channels_last)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        layer(pictures).square().sum().backward()
+    finally:
+        torch.set_num_threads(threads)
+    small = pictures[:, :, ::2, ::2].movedim(1, -1).reshape(-1, 8).double()
+    expected = 2 * (small @ layer.weight.detach().double().flatten(1).T).T @ small
+    torch.testing.assert_close(layer.weight.grad.flatten(1).double(), expected, rtol=1e-4, atol=1e-3)
