@@ -13,15 +13,39 @@ from pathlib import Path
 from siseon import build, evaluate, fit, open_data
 from siseon.evaluation import validate
 
-OPTIONS = {
+BODY = {
     "backbone": "mobilenet_v2",
     "backbone_options": {"padding": "tensorflow"},  # the weights were trained so
-    "first_level": 1,  # no cell is so small that stride 4 would help, and that level costs most
-    "channels": 128,
-    "hidden": 512,
-    "anchor_sizes": [[32], [64], [96], [160]],
-    "frozen": 2,
     "freeze_norm": True,
+    "frozen": 2,
+}
+OPTIONS = {
+    "faster_rcnn": {
+        **BODY,
+        "first_level": 1,  # no cell is so small that stride 4 would help, and that level costs most
+        "channels": 128,
+        "hidden": 512,
+        "anchor_sizes": [[32], [64], [96], [160]],
+    },
+    "retinanet": {
+        **BODY,
+        "channels": 96,
+        "depth": 2,
+        "norm": True,
+        # the smallest cells, of 20 to 40 pixels, must be found at stride 8
+        "anchor_sizes": [[20, 28, 40], [56, 72, 90], [110, 135, 165], [200, 240, 290], [350, 400, 450]],
+    },
+    "ssd": {
+        **BODY,
+        "extra": [256, 256, 128],
+        "norm": True,
+        "scales": [0.06, 0.11, 0.2, 0.32, 0.48, 0.7, 0.95],
+    },
+}
+FIT = {
+    "faster_rcnn": {"imgsz": 480, "batch": 8, "lr": 4e-4},
+    "retinanet": {"imgsz": 480, "batch": 4, "lr": 1e-3},
+    "ssd": {"imgsz": 416, "batch": 8, "lr": 1e-3},
 }
 
 
@@ -29,16 +53,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="folder with Annotations, ImageSets and JPEGImages")
     parser.add_argument("weights", help="MobileNetV2's ImageNet weights, under torchvision's names")
+    parser.add_argument("--model", choices=OPTIONS, default="faster_rcnn")
     parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/bccd"))
     given = parser.parse_args()
 
     data = open_data(given.data)
-    model = build("faster_rcnn", weights=given.weights, classes=data.classes, **OPTIONS)
+    model = build(given.model, weights=given.weights, classes=data.classes, **OPTIONS[given.model])
     run = fit(
         model, data, out=given.out, evaluate=validate, seed=given.seed, minutes=given.minutes, epochs=100,
-        imgsz=480, batch=8, workers=0, optimizer="adamw", lr=4e-4, precision="bf16", ema=0.998,
+        workers=0, optimizer="adamw", precision="bf16", ema=0.998, **FIT[given.model],
     )  # fmt: skip
     print(evaluate(run.model, data, out=given.out / "test").table())
 
