@@ -6,6 +6,15 @@ NUCLEI_FOLDER has train/ and val/, in each images/ and instances/: for each pict
 where nothing is and k at the k-th nucleus. That is written as COCO JSON into a temporary folder first. A tenth of the
 training pictures chooses the best epoch; the pictures of val/ are kept for the last word.
 
+67 pictures of val/, 1,863 nuclei, seed 0, 10 minutes of training each on two cores of an AMD EPYC that other work shared
+(12 epochs with RoIAlign, 9 with RoI pooling), 2026-11-22:
+
+    --pooling   mask AP50  mask AP  mask AP75  box AP50  box AP
+    align           0.856    0.482      0.510     0.856   0.522
+    pool            0.834    0.443      0.440     0.844   0.457
+
+RoI pooling loses most where the outline must be exact, as in the paper (about 5 points of AP75 on COCO, its table 2c).
+
 --pooling pool takes RoI pooling instead of RoIAlign in both heads: the ablation of the paper's table 2c.
 """
 

@@ -11,7 +11,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Lower never imports higher. docs/architecture.md says why.
 LAYERS = [
     ["interface"],
-    ["naming"],
+    ["naming", "threads"],
     [
         "pictures",
         "boxes",
@@ -20,6 +20,7 @@ LAYERS = [
         "initialisers",
         "normalisations",
         "stages",
+        "winograd",
         "optimization",
         "data.dataset",
         "inspection",

@@ -177,7 +177,7 @@ def test_mask_rcnn_gives_the_losses_of_torchvision():
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
-        ("rpn.head.conv.weight", "rpn.hidden.weight"),
+        ("rpn.head.conv.weight", "rpn.hidden.conv.weight"),
         ("backbone.fpn.inner_blocks.2.bias", "backbone.lateral.2.bias"),
         ("backbone.fpn.layer_blocks.0.weight", "backbone.output.0.weight"),
     ],

@@ -125,6 +125,18 @@ class Residual(nn.Module):
         return F.relu(self.branch(x) + self.shortcut(x), inplace=True)
 
 
+class Addition(nn.Module):
+    """branch(x) + x, or branch(x) alone where `adds` is False because the branch changes the shape."""
+
+    def __init__(self, branch: nn.Module, *, adds: bool) -> None:
+        super().__init__()
+        self.branch = branch
+        self.adds = adds
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return x + self.branch(x) if self.adds else self.branch(x)
+
+
 def before_pooling(layers: Sequence[nn.Module]) -> tuple[int, ...]:
     """The numbers of the layers that a max pooling follows, and of the last: where the stages of a plain chain end."""
     ends = (number for number in range(len(layers) - 1) if isinstance(layers[number + 1], nn.MaxPool2d))

@@ -4,8 +4,9 @@ Idea    In eval mode batch norm is a factor and a shift of each channel: both go
         left, convolution, rectifier and the addition of a residual block, is one call of oneDNN each, on weights that
         are packed once, in channels-last memory, so that nothing is written and read again between them.
 Here    No tracing and no compiling: nn.Sequential and Body.layers say what follows what, so `optimize` takes a fraction
-        of a second. Layers that it does not know stay as they are. precision="bf16" also halves the width of weights
-        and maps: faster where the processor multiplies in bf16, and the numbers differ in the third digit.
+        of a second. Layers that it does not know stay as they are. Large 3x3 convolutions of many channels go by
+        winograd.py. precision="bf16" halves the width of weights and maps: faster where the processor multiplies in
+        bf16, and the numbers differ in the third digit.
 
 torch.ops.mkldnn is not promised to stay: where an operator is missing, plain convolutions with folded norms are used.
 """
@@ -23,7 +24,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from siseon.interface import RecipeError
-from siseon.layers import Body, Residual, SameConv2d
+from siseon.layers import Addition, Body, Residual, SameConv2d
+from siseon.winograd import Winograd, pays
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -82,10 +84,16 @@ def fuse(model: nn.Module) -> None:
             container[after] = nn.Identity()
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if type(child) is Residual and (leaves := list(_leaves(child.branch))):
-                last = leaves[-1]
-                if isinstance(last, Convolution) and last.activation == "none":
-                    module.register_module(name, FusedResidual(nn.Sequential(*leaves[:-1]), last, child.shortcut))
+            if type(child) is Residual:
+                shortcut, rectified = child.shortcut, True
+            elif isinstance(child, Addition) and child.adds:
+                shortcut, rectified = nn.Identity(), False
+            else:
+                continue
+            *before, last = _leaves(child.branch)
+            if isinstance(last, Convolution) and last.activation == "none":
+                fused = FusedResidual(nn.Sequential(*before), last, shortcut, rectified=rectified)
+                module.register_module(name, fused)
 
 
 def _neighbours(model: nn.Module) -> Iterator[tuple[Any, Any, Any]]:
@@ -129,14 +137,21 @@ class Convolution(nn.Module):
         self.numbers: tuple[float, ...] = ()
         self.dtype = dtype
         self.register_buffer("bias", None if convolution.bias is None else convolution.bias.detach().to(dtype))
-        self.weight = convolution.weight.detach().to(dtype)
-        self.packed = False
+        self.weight: Tensor | None = convolution.weight.detach().to(dtype)
+        self.packed: Tensor | None = None
+        self.winograd: Winograd | None = None
+        shape = (self.kernel, self.stride, self.padding, self.dilation, self.groups)
+        self.bias: Tensor | None
+        self.may_be_winograd = dtype == torch.float32 and shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Convolution, shift and activation."""
+        if self.may_be_winograd and self.activation in ("none", "relu") and pays(maps, self.out_channels):
+            return self._by_winograd(maps)
+        maps, weight = self._ready(maps)
         return torch.ops.mkldnn._convolution_pointwise(
-            self._ready(maps),
-            self.weight,
+            maps,
+            weight,
             self.bias,
             self.padding,
             self.stride,
@@ -147,12 +162,13 @@ class Convolution(nn.Module):
             "",
         )
 
-    def added_to(self, maps: Tensor, other: Tensor) -> Tensor:
-        """relu(convolution(maps) + other)."""
+    def added_to(self, maps: Tensor, other: Tensor, *, rectified: bool) -> Tensor:
+        """convolution(maps) + other, and a rectifier."""
+        maps, weight = self._ready(maps)
         return torch.ops.mkldnn._convolution_pointwise.binary(
-            self._ready(maps),
+            maps,
             other.to(self.dtype).contiguous(memory_format=torch.channels_last),
-            self.weight,
+            weight,
             self.bias,
             self.padding,
             self.stride,
@@ -160,13 +176,19 @@ class Convolution(nn.Module):
             self.groups,
             "add",
             1.0,
-            "relu",
+            "relu" if rectified else None,
             [],
-            "",
+            None,
         )
 
-    def _ready(self, maps: Tensor) -> Tensor:
-        """The maps in the type of the weights, channels last, padded where TensorFlow would pad.
+    def _by_winograd(self, maps: Tensor) -> Tensor:
+        if self.winograd is None:
+            assert self.weight is not None
+            self.winograd = Winograd(self.weight, self.bias, relu=self.activation == "relu")
+        return self.winograd(maps.to(self.dtype).contiguous(memory_format=torch.channels_last))
+
+    def _ready(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps in the type of the weights, channels last, padded where TensorFlow would pad; and packed weights.
 
         The first maps to come decide how the weights are packed: oneDNN's choice without a size made ResNet-50 slower
         than unpacked (95 ms against 61; 44 with the size).
@@ -174,12 +196,13 @@ class Convolution(nn.Module):
         if self.same:
             maps = F.pad(maps, self._same_padding(maps))
         maps = maps.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        if not self.packed:
-            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+        if self.packed is None:
+            self.packed = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, self.padding, self.stride, self.dilation, self.groups, list(maps.shape)
             )
-            self.packed = True
-        return maps
+            if not self.may_be_winograd:
+                self.weight = None
+        return maps, self.packed
 
     def _same_padding(self, maps: Tensor) -> list[int]:
         padding: list[int] = []
@@ -213,17 +236,18 @@ class Linear(nn.Module):
 
 
 class FusedResidual(nn.Module):
-    """relu(branch(x) + shortcut(x)), where the last convolution of the branch does the addition."""
+    """branch(x) + shortcut(x), and a rectifier, where the last convolution of the branch does the addition."""
 
-    def __init__(self, before: nn.Sequential, last: Convolution, shortcut: nn.Module) -> None:
+    def __init__(self, before: nn.Sequential, last: Convolution, shortcut: nn.Module, *, rectified: bool) -> None:
         super().__init__()
         self.before = before
         self.last = last
         self.shortcut = shortcut
+        self.rectified = rectified
 
     def forward(self, maps: Tensor) -> Tensor:
         """[batch, channels, height, width] -> the same of the block."""
-        return self.last.added_to(self.before(maps), self.shortcut(maps))
+        return self.last.added_to(self.before(maps), self.shortcut(maps), rectified=self.rectified)
 
 
 def _is_plain(convolution: nn.Conv2d) -> bool:

@@ -1,7 +1,6 @@
 """The compiled poolings as differentiable functions of CPU tensors; imported by roi when one of them runs."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from siseon.boxes import _kernels
+from siseon.threads import in_threads
 
 CHANNELS_APART = 16
 """Threads share the channels in blocks of this many float32: one cache line, so that no two threads write to one."""
@@ -49,7 +49,7 @@ class _Align(torch.autograd.Function):
             for each, regions in zip(maps, chosen, strict=True):
                 _kernels.align_forward(each, images, y, x, regions, pooled.numpy(), part, parts)
 
-        _in_threads(work, most=len(images))
+        in_threads(work, most=len(images))
         context.saved = images, y, x, chosen, [each.shape for each in maps]
         return pooled
 
@@ -65,7 +65,7 @@ class _Align(torch.autograd.Function):
             for each, regions in zip(maps, chosen, strict=True):
                 _kernels.align_backward(pooled, images, y, x, regions, each.numpy(), start, stop)
 
-        _in_threads(work, most=-(-pooled.shape[1] // CHANNELS_APART))
+        in_threads(work, most=-(-pooled.shape[1] // CHANNELS_APART))
         return None, None, None, None, *(each.permute(0, 3, 1, 2) for each in maps)
 
 
@@ -85,7 +85,7 @@ class _Largest(torch.autograd.Function):
         def work(part: int, parts: int) -> None:
             _kernels.max_forward(cells, images, y, x, pooled.numpy(), winners, part, parts)
 
-        _in_threads(work, most=len(images))
+        in_threads(work, most=len(images))
         context.saved = winners, cells.shape
         return pooled
 
@@ -99,7 +99,7 @@ class _Largest(torch.autograd.Function):
         def work(part: int, parts: int) -> None:
             _kernels.max_backward(pooled, winners, cells.numpy(), *_share(shape[3], part, parts))
 
-        _in_threads(work, most=-(-shape[3] // CHANNELS_APART))
+        in_threads(work, most=-(-shape[3] // CHANNELS_APART))
         return None, None, None, cells.permute(0, 3, 1, 2)
 
 
@@ -110,13 +110,3 @@ def _channels_last(features: Tensor) -> np.ndarray:
 def _share(channels: int, part: int, parts: int) -> tuple[int, int]:
     blocks = -(-channels // CHANNELS_APART)
     return blocks * part // parts * CHANNELS_APART, min(blocks * (part + 1) // parts * CHANNELS_APART, channels)
-
-
-def _in_threads(work: Callable[[int, int], None], *, most: int) -> None:
-    """Call work(part, parts) for each part, as many as torch has threads but at most `most`."""
-    parts = max(min(torch.get_num_threads(), most), 1)
-    with ThreadPoolExecutor(parts) as pool:
-        others = [pool.submit(work, part, parts) for part in range(1, parts)]
-        work(0, parts)
-    for other in others:
-        other.result()

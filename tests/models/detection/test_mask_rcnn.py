@@ -185,8 +185,8 @@ def test_arguments_that_do_not_fit_are_refused():
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
-        ("roi_heads.mask_head.mask_fcn4.bias", "mask_head.hidden.3.bias"),
-        ("roi_heads.mask_head.3.0.bias", "mask_head.hidden.3.bias"),
+        ("roi_heads.mask_head.mask_fcn4.bias", "mask_head.hidden.3.conv.bias"),
+        ("roi_heads.mask_head.3.0.bias", "mask_head.hidden.3.conv.bias"),
         ("roi_heads.mask_predictor.conv5_mask.weight", "mask_head.enlarged.weight"),
     ],
 )

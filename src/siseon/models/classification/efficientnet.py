@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from siseon.layers import Body, Padding, SqueezeExcitation, StochasticDepth, conv_norm
+from siseon.layers import Addition, Body, Padding, SqueezeExcitation, StochasticDepth, conv_norm
 from siseon.models.classification.classifier import Classifier
 from siseon.models.classification.mobilenet import initialise, scaled
 
@@ -82,7 +82,7 @@ def conv_norm_swish(
     return block
 
 
-class MBConv(nn.Module):
+class MBConv(Addition):
     """Widen, convolve each channel, weigh each channel, narrow; plus the input where its shape is kept.
 
     stage: the row of the table, of which channels are those given out; stride: of this block; dropped: share of the
@@ -90,17 +90,16 @@ class MBConv(nn.Module):
     """
 
     def __init__(self, channels: int, stage: Stage, *, stride: int, dropped: float, padding: Padding) -> None:
-        super().__init__()
         hidden = channels * stage.expansion
         widen = [] if stage.expansion == 1 else [conv_norm_swish(channels, hidden, kernel=1, padding=padding)]
-        self.branch = nn.Sequential(
+        branch = nn.Sequential(
             *widen,
             conv_norm_swish(hidden, hidden, kernel=stage.kernel, stride=stride, groups=hidden, padding=padding),
             SqueezeExcitation(hidden, max(channels // 4, 1), activation=nn.SiLU),
             conv_norm(hidden, stage.channels, kernel=1),
         )
+        super().__init__(branch, adds=stride == 1 and channels == stage.channels)
         self.drop = StochasticDepth(dropped)
-        self.adds = stride == 1 and channels == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return x + self.drop(self.branch(x)) if self.adds else self.branch(x)

@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from siseon.layers import Body, Padding, conv_norm, conv_norm_relu
+from siseon.layers import Addition, Body, Padding, conv_norm, conv_norm_relu
 from siseon.models.classification.classifier import Classifier
 
 STAGES_V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
@@ -34,22 +34,18 @@ def scaled(channels: int, multiplier: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels * multiplier else rounded
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(Addition):
     """Widen, convolve each channel, narrow; plus the input where stride and channels keep its shape (V2, figure 4)."""
 
     def __init__(self, channels: int, width: int, *, stride: int, expansion: int, padding: Padding) -> None:
-        super().__init__()
         hidden = channels * expansion
         widen = [] if expansion == 1 else [conv_norm_relu(channels, hidden, kernel=1, relu=nn.ReLU6)]
-        self.branch = nn.Sequential(
+        branch = nn.Sequential(
             *widen,
             conv_norm_relu(hidden, hidden, stride=stride, groups=hidden, padding=padding, relu=nn.ReLU6),
             conv_norm(hidden, width, kernel=1),
         )
-        self.adds = stride == 1 and channels == width
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return x + self.branch(x) if self.adds else self.branch(x)
+        super().__init__(branch, adds=stride == 1 and channels == width)
 
 
 class MobileNetV1Body(Body):

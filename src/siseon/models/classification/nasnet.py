@@ -106,7 +106,7 @@ class Pointwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         step = self.stride[0]
-        return F.conv2d(x[:, :, ::step, ::step], self.weight)
+        return F.conv2d(x[:, :, ::step, ::step], self.weight, self.bias)
 
 
 def relu_conv_norm(channels: int, width: int, *, stride: int = 1) -> nn.Sequential:

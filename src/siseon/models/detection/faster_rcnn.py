@@ -221,7 +221,7 @@ TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (
     *((rf"backbone\.body\.{old}", f"backbone.{new}") for old, new in resnet.TORCHVISION_NAMES),
     (r"backbone\.fpn\.inner_blocks\.(\d)\.(?:0\.)?(weight|bias)", r"backbone.lateral.\1.\2"),
     (r"backbone\.fpn\.layer_blocks\.(\d)\.(?:0\.)?(weight|bias)", r"backbone.output.\1.\2"),
-    (r"rpn\.head\.conv\.(?:0\.0\.)?(weight|bias)", r"rpn.hidden.\1"),
+    (r"rpn\.head\.conv\.(?:0\.0\.)?(weight|bias)", r"rpn.hidden.conv.\1"),
     (r"rpn\.head\.cls_logits\.(.+)", r"rpn.objectness.\1"),
     (r"rpn\.head\.bbox_pred\.(.+)", r"rpn.offsets.\1"),
     (r"roi_heads\.box_head\.fc6\.(.+)", r"head.hidden.0.\1"),

@@ -14,6 +14,7 @@ Here    Backbone, proposals and box head are those of faster_rcnn.py. mask_rcnn_
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from siseon.boxes.masks import cropped
 from siseon.boxes.roi import pooled_from_pyramid, roi_align, roi_pool
 from siseon.interface import Detections, Images, Sizing, Target
+from siseon.layers import conv_relu
 from siseon.losses import binary_cross_entropy
 from siseon.models.detection import faster_rcnn
 from siseon.models.detection.detector import Detector, assign
@@ -51,16 +53,20 @@ class MaskHead(nn.Module):
     ) -> None:
         super().__init__()
         inputs = [channels, *[width] * depth]
-        self.hidden = nn.ModuleList(nn.Conv2d(inputs[layer], width, 3, padding=1) for layer in range(depth))
-        self.norms = nn.ModuleList(nn.GroupNorm(8, width) if group_norm else nn.Identity() for _ in range(depth))
+        hidden = [conv_relu(inputs[layer], width, kernel=3, padding=1) for layer in range(depth)]
+        if group_norm:
+            hidden = [
+                nn.Sequential(OrderedDict(conv=conv, norm=nn.GroupNorm(8, width), relu=relu)) for conv, relu in hidden
+            ]
+        self.hidden = nn.Sequential(*hidden)
         self.enlarged = nn.ConvTranspose2d(inputs[-1], width, 2, 2)
         self.logits = nn.Conv2d(width, classes + 1, 1)
         self.pooled = pooled
         self.pooling = roi_align if pooling == "align" else roi_pool
-        for layer in (*self.hidden, self.enlarged, self.logits):
-            assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        for layer in (*self.hidden.modules(), self.enlarged, self.logits):
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         # By the number of outputs, the masks of few classes would start at a loss of ten and more.
         nn.init.kaiming_normal_(self.logits.weight, mode="fan_in", nonlinearity="relu")
 
@@ -70,9 +76,7 @@ class MaskHead(nn.Module):
 
     def forward(self, regions: Tensor) -> Tensor:
         """Logits [regions, classes + 1, 2 pooled, 2 pooled], background first, in float32."""
-        for convolution, norm in zip(self.hidden, self.norms, strict=True):
-            regions = F.relu(norm(convolution(regions)), inplace=True)
-        return self.logits(F.relu(self.enlarged(regions), inplace=True)).float()
+        return self.logits(F.relu(self.enlarged(self.hidden(regions)), inplace=True)).float()
 
 
 class MaskRCNN(Detector[Outputs]):
@@ -250,7 +254,7 @@ def mask_rcnn(
 TORCHVISION_NAMES: tuple[tuple[str, str], ...] = (
     *faster_rcnn.TORCHVISION_NAMES,
     *(
-        (rf"roi_heads\.mask_head\.(?:{layer}\.0|mask_fcn{layer + 1})\.(.+)", rf"mask_head.hidden.{layer}.\1")
+        (rf"roi_heads\.mask_head\.(?:{layer}\.0|mask_fcn{layer + 1})\.(.+)", rf"mask_head.hidden.{layer}.conv.\1")
         for layer in range(4)
     ),
     (r"roi_heads\.mask_predictor\.conv5_mask\.(.+)", r"mask_head.enlarged.\1"),

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siseon.boxes.anchors import AnchorGrid
@@ -24,6 +23,7 @@ from siseon.boxes.geometry import clip, decode, encode, large_enough
 from siseon.boxes.matching import BACKGROUND, sample
 from siseon.boxes.nms import nms_by_group
 from siseon.interface import Size, Target
+from siseon.layers import conv_relu
 from siseon.losses import binary_cross_entropy, smooth_l1
 from siseon.models.detection.detector import assign
 
@@ -50,18 +50,19 @@ class RegionProposals(nn.Module):
         super().__init__()
         self.anchor_grid = AnchorGrid(sizes=anchor_sizes, ratios=ratios)
         per_cell = self.anchor_grid.anchors_per_cell[0]
-        self.hidden = nn.Conv2d(channels, channels, 3, padding=1)
+        self.hidden = conv_relu(channels, channels, kernel=3, padding=1)
         self.objectness = nn.Conv2d(channels, per_cell, 1)
         self.offsets = nn.Conv2d(channels, 4 * per_cell, 1)
         self.threshold = threshold
         self.samples = samples
-        for convolution in (self.hidden, self.objectness, self.offsets):
-            nn.init.normal_(convolution.weight, std=0.01)
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        for module in (*self.hidden, self.objectness, self.offsets):
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """The maps of objectness (logits) and of offsets, one of each a level."""
-        hidden = [F.relu(self.hidden(level), inplace=True) for level in features]
+        hidden = [self.hidden(level) for level in features]
         return [self.objectness(level) for level in hidden], [self.offsets(level) for level in hidden]
 
     def anchors(self, features: Sequence[Tensor], size: Size) -> list[Tensor]:
