@@ -33,7 +33,7 @@ from siseon.boxes.geometry import clip, decode, encode, from_center, large_enoug
 from siseon.boxes.matching import BACKGROUND
 from siseon.boxes.nms import nms_by_group
 from siseon.interface import Detections, Images, RecipeError, Size, Stretch, Target
-from siseon.layers import Body, check_size
+from siseon.layers import Body, check_size, conv_norm_relu
 from siseon.losses import smooth_l1
 from siseon.models.classification.classifier import IMAGENET_DEVIATION, IMAGENET_MEAN
 from siseon.models.classification.vgg import VGGBody
@@ -71,7 +71,7 @@ class Rescale(nn.Module):
 
 
 class Maps(nn.Module):
-    """The maps of SSD: stages `shown` of a body, the first of them rescaled, then one map by each of `extra`."""
+    """The maps of SSD: stages `shown` of a body, the first rescaled, each `widened` if at all, then those by `extra`."""
 
     def __init__(
         self,
@@ -81,16 +81,18 @@ class Maps(nn.Module):
         shown: slice,
         rescale: bool,
         widths: Sequence[int],
+        widened: Sequence[nn.Module] = (),
         least: int = 1,
     ) -> None:
         super().__init__()
         self.body = body
+        self.widened = nn.ModuleList(widened)
         self.rescale = Rescale(body.channels[shown][0]) if rescale else nn.Identity()
         self.extra = nn.ModuleList(extra)
         self.shown = shown
-        self.channels = (*body.channels[shown], *widths)
+        self.channels = tuple(widths) if widened else (*body.channels[shown], *widths)
         self.least = least
-        for module in self.extra.modules():
+        for module in (*self.widened.modules(), *self.extra.modules()):
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
@@ -102,6 +104,8 @@ class Maps(nn.Module):
         stages = self.body.features(images)
         maps = stages[self.shown]
         maps[0] = self.rescale(maps[0])
+        if self.widened:
+            maps = [widen(each) for widen, each in zip(self.widened, maps, strict=True)]
         x = stages[-1]
         for layer in self.extra:
             x = layer(x)
@@ -124,10 +128,15 @@ def vgg_maps(body: VGGBody, widths: Sequence[int], *, norm: bool) -> Maps:
     return Maps(body, extra, shown=slice(1, 2), rescale=True, widths=(deep, *widths), least=257)
 
 
-def body_maps(body: Body, widths: Sequence[int], *, first: int, norm: bool) -> Maps:
-    """The stages of any body from number `first` on, and convolutions to `widths`, each halving."""
+def body_maps(body: Body, widths: Sequence[int], *, first: int, wide: int, norm: bool) -> Maps:
+    """The stages of any body from number `first` on, and convolutions to `widths`, each halving.
+
+    wide: the channels to which the stages are brought, 0 leaves them.
+    """
     extra = smaller_maps(body.channels[-1], widths, halving=[True] * len(widths), norm=norm)
-    return Maps(body, extra, shown=slice(first, None), rescale=False, widths=widths)
+    widened = [conv_norm_relu(channels, wide) for channels in body.channels[first:] if wide]
+    widths = (*[wide] * len(widened), *widths)
+    return Maps(body, extra, shown=slice(first, None), rescale=False, widths=widths, widened=widened)
 
 
 def smaller_maps(channels: int, widths: Sequence[int], *, halving: Sequence[bool], norm: bool) -> list[nn.Module]:
@@ -302,6 +311,7 @@ def ssd(
     frozen: int = 0,
     freeze_norm: bool = False,
     first_level: int = 1,
+    wide: int = 0,
     extra: Sequence[int] = (512, 256, 256, 256),
     norm: bool = False,
     scales: Sequence[float] = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05),
@@ -317,12 +327,14 @@ def ssd(
 
     classes: a count or the names, without the background; backbone_options: more arguments of the body; frozen: how
     many stages, with the stem, are not trained; freeze_norm: keep the batch norm of the backbone as loaded;
-    first_level: the stage that is the finest map (1 is stride 8; VGG's is always conv4_3); extra: channels of the maps
-    behind the body; norm: normalise those, for training from nothing; scales: of the default boxes of each level, as
-    shares of the side, and one more; ratios: for each level the ratios of their sides beside 1; steps: pixels from one
-    cell to the next at each level for pictures of `size`, else the side divided by the cells; negatives_per_positive:
-    hard background boxes learnt for each box of an object, None for all there are; limit: detections per picture;
-    size: pixels of the square to which pictures are stretched; mean, deviation: of RGB 0..1, the input's scale.
+    first_level: the stage that is the finest map (1 is stride 8; VGG's is always conv4_3); wide: channels to which a
+    3x3 convolution brings the maps of other bodies, whose stages end narrow, before their boxes, 0 for none; extra:
+    channels of the maps behind the body; norm: normalise those, for training from nothing; scales: of the default boxes
+    of each level, as shares of the side, and one more; ratios: for each level the ratios of their sides beside 1;
+    steps: pixels from one cell to the next at each level for pictures of `size`, else the side divided by the cells;
+    negatives_per_positive: hard background boxes learnt for each box of an object, None for all there are; limit:
+    detections per picture; size: pixels of the square to which pictures are stretched; mean, deviation: of RGB 0..1,
+    the input's scale.
     """
     body = body_of(backbone, backbone_options)
     if freeze_norm:
@@ -331,7 +343,7 @@ def ssd(
     if isinstance(body, VGGBody):
         maps = vgg_maps(body, extra, norm=norm)
     else:
-        maps = body_maps(body, extra, first=first_level, norm=norm)
+        maps = body_maps(body, extra, first=first_level, wide=wide, norm=norm)
     levels = len(maps.channels)
     if len(ratios) != levels or len(scales) != levels + 1 or len(steps or ratios) != levels:
         raise RecipeError(
@@ -371,7 +383,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
         "mean": (0.48235, 0.45882, 0.40784),
         "deviation": (1 / 255, 1 / 255, 1 / 255),
     },
-    "ssd_mobilenet_v2": {"backbone": "mobilenet_v2", "extra": (512, 256, 256), "norm": True, "size": 320},
+    "ssd_mobilenet_v2": {"backbone": "mobilenet_v2", "wide": 192, "extra": (512, 256, 256), "norm": True, "size": 320},
     "ssd_mini": {
         "backbone": "resnet_mini",
         "backbone_options": {"widths": (32, 64, 96, 128)},
