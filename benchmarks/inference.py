@@ -1,94 +1,72 @@
-"""Milliseconds of a prediction, siseon beside torchvision: same weights, same picture, turn by turn, medians.
+"""A prediction, siseon beside torchvision: same weights, same picture.
 
-    python benchmarks/inference.py --peer PYTHON_WITH_TORCHVISION [--only resnet50 fasterrcnn_resnet50_fpn] [--runs 10]
-
-Each engine is a process of its own on two threads, and only one works at a time. The rows:
-  torchvision          eager, as its users run it (FrozenBatchNorm in the detectors, as its checkpoints have it)
-  torchvision tuned    the same with an allocator that keeps freed memory (mallopt), which siseon sets for its own runs
-  siseon               build, predict
-  siseon optimized     siseon.optimize(model)
-  siseon bf16          siseon.optimize(model, precision="bf16")
-Weights are random but live: batch norms hold the statistics of the picture, and the class layer of a detector is scaled
-so that about 300 (box, class) pairs pass 0.05.
+torchvision is eager, as its users run it (FrozenBatchNorm in the detectors, as its checkpoints have it). siseon is
+build and predict; "optimized" siseon.optimize(model), "bf16" the same with precision="bf16". Weights are random but
+live: batch norms hold the statistics of the picture, and the class layer of a detector is scaled so that about 300
+(box, class) pairs pass 0.05.
 """
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
+
+if __package__:
+    from benchmarks import floors
+    from benchmarks.rows import Row
+    from benchmarks.turns import answer, in_turn, keep_memory
+else:  # as the program of a worker
+    from turns import answer, keep_memory
 
 CLASSIFIERS = ("resnet50", "vgg16", "mobilenet_v2", "efficientnet_b0")
 DETECTORS = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssd300_vgg16")
 ENGINES = ("torchvision", "torchvision tuned", "siseon", "siseon optimized", "siseon bf16")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--peer", default=sys.executable, help="a Python that has torchvision")
-    parser.add_argument("--only", nargs="*", default=(*CLASSIFIERS, *DETECTORS))
-    parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=1, help="pictures at once (classifiers)")
-    parser.add_argument("--worker", nargs=3, metavar=("ENGINE", "NAME", "FOLDER"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.worker:
-        work(*given.worker, batch=given.batch)
-        return
-    print(f"{'model':26}" + "".join(f"{engine:>20}" for engine in ENGINES), " over plain, over tuned, worst difference")
-    for name in given.only:
-        with tempfile.TemporaryDirectory() as folder:
-            compare(name, Path(folder), given.peer, runs=given.runs, batch=given.batch)
+def classifiers(given: argparse.Namespace) -> Iterator["Row"]:
+    """A row for each network and batch size."""
+    for batch in (1, 8):
+        for name in CLASSIFIERS:
+            if given.only is None or name in given.only:
+                yield compared("classifiers", f"{name}, batch {batch}", name, batch, given)
 
 
-def compare(name: str, folder: Path, peer: str, *, runs: int, batch: int) -> None:
-    """Print the row of one model."""
-    workers = {}
-    for engine in ENGINES:
-        python = peer if engine.startswith("torchvision") else sys.executable
-        command = [python, __file__, "--batch", str(batch), "--worker", engine, name, str(folder)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-        worker = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder
-        )
-        if not asked(worker, ""):
-            print(f"{name:26} {engine} cannot run it")
-            return
-        workers[engine] = worker
-    taken = {engine: [] for engine in ENGINES}
-    for run in range(runs + 2):
-        for engine, worker in workers.items():
-            milliseconds = asked(worker, "run")
-            if run >= 2:
-                taken[engine].append(milliseconds)
-    medians = {engine: statistics.median(figures) for engine, figures in taken.items()}
-    best = medians["siseon optimized"]
-    for worker in workers.values():
-        asked(worker, "outputs")
-        worker.stdin.close()
-        worker.wait()
-    row = "".join(f"{medians[engine]:14.1f} {min(taken[engine]):5.0f}" for engine in ENGINES)
-    ratios = f"{medians['torchvision'] / best:6.2f}x {medians['torchvision tuned'] / best:6.2f}x"
-    print(f"{name:26}{row} {ratios}  {difference(folder)}", flush=True)
+def detectors(given: argparse.Namespace) -> Iterator["Row"]:
+    """A row for each network."""
+    for name in DETECTORS:
+        if given.only is None or name in given.only:
+            yield compared("detectors", name, name, 1, given)
 
 
-def asked(worker: subprocess.Popen, question: str):
-    """The answer of a worker to one line, or None where it has ended."""
-    if question:
-        worker.stdin.write(question + "\n")
-        worker.stdin.flush()
-    line = worker.stdout.readline()
-    return json.loads(line) if line else None
+def compared(section: str, title: str, name: str, batch: int, given: argparse.Namespace) -> "Row":
+    """The row of one model."""
+    with tempfile.TemporaryDirectory() as folder:
+        commands = {
+            engine: [
+                given.peer if engine.startswith("torchvision") else sys.executable,
+                __file__,
+                engine,
+                name,
+                folder,
+                str(batch),
+            ]
+            for engine in ENGINES
+        }
+        times, absent = in_turn(commands, runs=given.runs)
+        note = "; ".join([difference(Path(folder)), *absent])
+        floor = floors.milliseconds(float((Path(folder) / "macs").read_text()))
+        return Row(section, title, times, "siseon optimized", floor, note)
 
 
 def difference(folder: Path) -> str:
     """Between torchvision's outputs and those of the optimized model."""
-    theirs, ours = (
-        json.loads((folder / f"{engine}.json").read_text()) for engine in ("torchvision", "siseon optimized")
-    )
+    files = [folder / f"{engine}.json" for engine in ("torchvision", "siseon optimized")]
+    if not all(file.exists() for file in files):
+        return ""
+    theirs, ours = (json.loads(file.read_text()) for file in files)
     if isinstance(theirs, list):
         scale = statistics.pstdev(theirs)
         return f"logits {max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) / scale:.1e} of their deviation"
@@ -97,27 +75,22 @@ def difference(folder: Path) -> str:
     return f"{len(theirs['scores'])} and {len(ours['scores'])} detections, scores {scores:.1e}"
 
 
-def work(engine: str, name: str, folder: str, *, batch: int) -> None:
-    """Answer the questions on stdin: "run" with the milliseconds of a prediction, "outputs" by writing them."""
+def work(engine: str, name: str, folder: str, batch: str) -> None:
+    """Answer the questions on stdin; at the end write the outputs."""
     import torch
 
     torch.set_num_threads(2)
     torch.manual_seed(0)
     home = Path(folder)
     picture = photograph(800 if name in DETECTORS else 224)
-    if engine.startswith("torchvision"):
-        predict = torchvision_engine(name, picture, home, batch=batch, tuned=engine.endswith("tuned"))
-    else:
-        predict = siseon_engine(engine, name, picture, home, batch=batch)
-    print(json.dumps("ready"), flush=True)
+    make = torchvision_engine if engine.startswith("torchvision") else siseon_engine
+    predict = make(engine, name, picture, home, batch=int(batch))
+
+    def end() -> None:
+        (home / f"{engine}.json").write_text(json.dumps(predict()()))
+
     with torch.inference_mode():
-        for line in sys.stdin:
-            start = time.perf_counter()
-            outputs = predict()
-            milliseconds = 1000 * (time.perf_counter() - start)
-            if line.strip() == "outputs":
-                (home / f"{engine}.json").write_text(json.dumps(outputs()))
-            print(json.dumps(milliseconds), flush=True)
+        answer(lambda question: predict(), end)
 
 
 def photograph(side: int):
@@ -131,11 +104,11 @@ def photograph(side: int):
     return (smooth + 0.1 * torch.rand(3, *size, generator=generator)).clamp(0, 1)
 
 
-def torchvision_engine(name, picture, home: Path, *, batch: int, tuned: bool):
+def torchvision_engine(engine, name, picture, home: Path, *, batch: int):
     import torch
     import torchvision
 
-    if tuned:
+    if engine.endswith("tuned"):
         keep_memory()
     saved = home / "weights.pt"
     if name in CLASSIFIERS:
@@ -148,7 +121,7 @@ def torchvision_engine(name, picture, home: Path, *, batch: int, tuned: bool):
         model.eval()
         images = torchvision.transforms.functional.normalize(picture, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
         images = images.expand(batch, -1, -1, -1).clone()
-        return lambda: answer(model(images))
+        return lambda: content_of(model(images))
     if not saved.exists():
         plain = torchvision.models.get_model(f"{name}", weights=None, weights_backbone=None)
         enliven(plain, [picture])
@@ -159,7 +132,7 @@ def torchvision_engine(name, picture, home: Path, *, batch: int, tuned: bool):
     freeze_norms(model, torchvision.ops.misc.FrozenBatchNorm2d)
     model.load_state_dict({key: value for key, value in state.items() if not key.endswith("num_batches_tracked")})
     model.eval()
-    return lambda: answer(model([picture])[0])
+    return lambda: content_of(model([picture])[0])
 
 
 def siseon_engine(engine, name, picture, home: Path, *, batch: int):
@@ -171,17 +144,28 @@ def siseon_engine(engine, name, picture, home: Path, *, batch: int):
     if engine != "siseon":
         keep()
     model = siseon.weights.from_torchvision(name, torch.load(home / "weights.pt"))
+    if engine == "siseon":
+        count_products(model, picture, home, batch=batch)
     if engine == "siseon optimized":
         model = siseon.optimize(model)
     elif engine == "siseon bf16":
         model = siseon.optimize(model, precision="bf16")
     if name in CLASSIFIERS:
         images = picture.expand(batch, -1, -1, -1).clone()
-        return lambda: answer(model(images))
-    return lambda: answer(model.predict(picture)[0])
+        return lambda: content_of(model(images))
+    return lambda: content_of(model.predict(picture)[0])
 
 
-def answer(outputs):
+def count_products(model, picture, home: Path, *, batch: int) -> None:
+    """Write down the multiplications of a prediction."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        model.predict(picture)
+    (home / "macs").write_text(str(batch * counter.get_total_flops() / 2))
+
+
+def content_of(outputs):
     """A function that gives the outputs as JSON; called outside of the measured time."""
 
     def content():
@@ -244,14 +228,5 @@ def freeze_norms(module, kind) -> None:
             freeze_norms(child, kind)
 
 
-def keep_memory() -> None:
-    """Freed memory stays with the process (glibc)."""
-    import ctypes
-
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(-3, 1 << 30)
-    mallopt(-1, (2 << 30) - 1)
-
-
 if __name__ == "__main__":
-    main()
+    work(*sys.argv[1:])

@@ -71,7 +71,7 @@ class Rescale(nn.Module):
 
 
 class Maps(nn.Module):
-    """The maps of SSD: stages `shown` of a body, the first rescaled, each `widened` if at all, then those by `extra`."""
+    """The maps of SSD: stages `shown` of a body, the first rescaled, each `widened` if at all, then by `extra`."""
 
     def __init__(
         self,

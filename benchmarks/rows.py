@@ -1,0 +1,128 @@
+"""What was measured: rows that are kept in docs/performance.json and shown in docs/performance.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.turns import Times
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+SECTIONS = {
+    "detectors": "Detectors, one picture of 480 x 640 at the shorter side 800 (SSD: 300 x 300)",
+    "classifiers": "Classifiers, pictures of 224 pixels",
+    "operators": "Box operators",
+    "training": "A training step of Faster R-CNN, ResNet-50 with a pyramid, two pictures, SGD",
+    "data": "Reading: decode a JPEG, flip, scale to 640 pixels, one thread",
+    "growth": "How the cost grows: faster_rcnn_mobilenet_v2, optimized",
+    "start": "Starting",
+}
+
+
+HEAD = """\
+Written by `python -m benchmarks --peer PYTHON` (PYTHON has torchvision), a row at a time. Milliseconds: the median, and
+below it the least and the greatest. All engines of a row take turns, each in a process of its own on two threads, with
+the same weights and pictures, so that ratios hold even where single figures suffer from other work; load is the
+machine's when the row was written. "tuned" is torchvision with an allocator that keeps freed memory, as siseon sets it
+for its own runs. The floor is the time of the multiplications alone, at the speed of a large matrix product; MiB the
+most memory that the processes had. Aims and further rows that need other programs: benchmarks/selective_search.py.
+"""
+
+
+@dataclass
+class Row:
+    """One line of a table.
+
+    engines: name -> milliseconds, ours among them; ours: the one that is compared; floor: milliseconds of nothing but
+    the products, at the speed of a large matrix product; note: how far results agree, and what else must be known.
+    """
+
+    section: str
+    name: str
+    engines: dict[str, Times]
+    ours: str
+    floor: float | None = None
+    note: str = ""
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+    date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d"))
+
+    def ratio(self, peer: str) -> float:
+        """How many times as long the peer takes."""
+        return self.engines[peer].median / self.engines[self.ours].median
+
+
+def kept() -> list[Row]:
+    """The rows of earlier runs."""
+    file = DOCS / "performance.json"
+    rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    return [Row(**{**row, "engines": {name: Times(**each) for name, each in row["engines"].items()}}) for row in rows]
+
+
+def keep(row: Row) -> None:
+    """Put the row in the place of an earlier one of its name, and write both files anew."""
+    rows = [each for each in kept() if (each.section, each.name) != (row.section, row.name)] + [row]
+    rows.sort(key=lambda each: list(SECTIONS).index(each.section))
+    text = json.dumps([asdict(each) for each in rows], indent=1)
+    (DOCS / "performance.json").write_text(text + "\n", encoding="utf-8")
+    (DOCS / "performance.md").write_text(page(rows), encoding="utf-8")
+
+
+def peers_of(row: Row) -> list[str]:
+    """The engines that ours is compared with."""
+    return [name for name in row.engines if name.startswith("torchvision")]
+
+
+def shown(row: Row) -> str:
+    """The row as one line for the terminal."""
+    figures = ", ".join(
+        f"{name} {each.median:.4g} ({each.least:.4g}..{each.greatest:.4g})" for name, each in row.engines.items()
+    )
+    ratios = ", ".join(f"{row.ratio(name):.2f}x {name}" for name in peers_of(row))
+    return f"{row.name}: {figures} ms; {ratios}; {row.note}"
+
+
+def page(rows: list[Row]) -> str:
+    """docs/performance.md."""
+    lines = ["# Speed, measured", "", HEAD, f"{processor()}, torch {version('torch')}.", ""]
+    for section, title in SECTIONS.items():
+        own = [row for row in rows if row.section == section]
+        if not own:
+            continue
+        names = list(dict.fromkeys(name for row in own for name in row.engines))
+        peers = list(dict.fromkeys(name for row in own for name in peers_of(row)))
+        over = [f"over {name}" for name in peers]
+        floor = ["floor"] if any(row.floor for row in own) else []
+        heads = ["", *names, *over, *floor, "MiB", "notes", "load", "date"]
+        lines += [f"## {title}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+        for row in own:
+            cells = [row.name, *(cell(row.engines.get(name)) for name in names)]
+            cells += [f"**{row.ratio(name):.2f}x**" if name in row.engines else "" for name in peers]
+            cells += [f"{row.floor:.4g}" if row.floor else "" for _ in floor]
+            peaks = " / ".join(
+                f"{row.engines[name].peak:.0f}" for name in (*peers[:1], row.ours) if name in row.engines
+            )
+            cells += [peaks, row.note, f"{row.load:.0f}", row.date]
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def cell(times: Times | None) -> str:
+    """Median, and least to greatest."""
+    return "" if times is None else f"{times.median:.4g} <br> {times.least:.4g}..{times.greatest:.4g}"
+
+
+def processor() -> str:
+    """The processor's name, and how many cores of it are ours."""
+    name = "unknown processor"
+    if Path("/proc/cpuinfo").exists():
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        name = next(
+            (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), name
+        )
+    return f"{name}, {os.cpu_count()} cores"
