@@ -130,7 +130,14 @@ def load(path: str | Path) -> nn.Module:
         )
     spec = json.loads(metadata["spec"])
     model = zoo.create(spec["name"], **spec["arguments"])
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as fault:
+        first = str(fault).splitlines()[1].strip()[:90]
+        raise WeightsError(
+            f"{file} does not fit {spec['name']} as this version builds it ({first})",
+            "It was saved by another version of siseon: use that one, or train anew",
+        ) from fault
     tensorfile.restore_sizes(model, metadata)
     return model.eval()
 

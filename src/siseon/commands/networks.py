@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from siseon.training.recipe import Recipe
 
@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from siseon.evaluation import Model
 
 
-def trained(name: str, weights: str | None, device: str) -> Model:
-    """The model of a run folder or a file, or a model of the zoo with weights, on its device."""
-    from siseon.interface import WeightsError
-    from siseon.training.preparation import device_of
+def trained(name: str, weights: str | None, device: str, precision: Literal["fp32", "bf16"] = "fp32") -> Model:
+    """The model of a run folder or a file, or a model of the zoo with weights, on its device and arranged for speed.
+
+    On a processor it is optimized, and the process keeps freed memory, because giving it back and taking it anew costs
+    a third of the time.
+    """
+    from siseon.interface import RecipeError, WeightsError
+    from siseon.optimization import optimize
+    from siseon.training.preparation import device_of, keep_memory
     from siseon.weights import build, load
 
     if weights is not None:
@@ -27,7 +32,13 @@ def trained(name: str, weights: str | None, device: str) -> Model:
             f"{name} is no run folder and no file",
             "Name a folder that siseon train made, a .safetensors file, or a model with --weights FILE",
         )
-    return cast("Model", network.to(device_of(Recipe(device=device))).eval())
+    place = device_of(Recipe(device=device))
+    if place.type == "cpu":
+        keep_memory()
+        return cast("Model", optimize(network, precision=precision))
+    if precision != "fp32":
+        raise RecipeError(f"precision {precision} is for the processor", "Leave it out, or say --device cpu")
+    return cast("Model", network.to(place).eval())
 
 
 def option(text: str) -> tuple[str, Any]:
