@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def trained(name: str, weights: str | None, device: str) -> Model:
     """The model of a run folder or a file, or a model of the zoo with weights, on its device."""
-    from siseon.interface import WeightsError
+    from siseon.interface import RecipeError, WeightsError
     from siseon.training.preparation import device_of
     from siseon.weights import build, load
 
@@ -26,6 +26,10 @@ def trained(name: str, weights: str | None, device: str) -> Model:
         raise WeightsError(
             f"{name} is no run folder and no file",
             "Name a folder that siseon train made, a .safetensors file, or a model with --weights FILE",
+        )
+    if network.task == "generation":
+        raise RecipeError(
+            f"{name} makes pictures and finds nothing in them", f"See what it makes: siseon sample {name}"
         )
     return cast("Model", network.to(device_of(Recipe(device=device))).eval())
 
