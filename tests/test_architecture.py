@@ -26,7 +26,7 @@ LAYERS = [
     ],
     ["drawing", "metrics", "tensorfile", "data", "activations"],
     ["gallery", "models.classification", "training.recipe", "training.schedules"],
-    ["models.detection", "models.generation", "evaluation", "report", "prediction", "training", "looking"],
+    ["models.detection", "models.generation", "evaluation", "report", "prediction", "training", "looking", "judging"],
     ["zoo"],
     ["weights", "model_sizes"],
     ["comparison", "searching", "demo"],

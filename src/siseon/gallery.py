@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ def grid(made: Tensor, columns: int | None = None) -> np.ndarray:
     sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), PAPER, np.uint8)
     pixels = (made.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
     for number, picture in enumerate(pixels):
-        top, left = (GAP + place * (side + GAP) for place, side in zip(divmod(number, columns), (height, width)))
+        row, column = divmod(number, columns)
+        top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
         sheet[top : top + height, left : left + width] = picture
     times = max(SEEN // sheet.shape[1], 1)
     return sheet.repeat(times, axis=0).repeat(times, axis=1)
@@ -42,8 +44,6 @@ def grid(made: Tensor, columns: int | None = None) -> np.ndarray:
 
 def animate(files: Sequence[Path], out: Path, *, milliseconds: int = 150) -> None:
     """Write pictures of one size, in their order, as a GIF without end; the last stands for two seconds."""
-    from io import BytesIO
-
     chosen = [files[round(place)] for place in np.linspace(0, len(files) - 1, min(len(files), FRAMES))]
     frames = [Image.fromarray(pictures.read(file)).quantize(dither=Image.Dither.NONE) for file in chosen]
     whole = BytesIO()

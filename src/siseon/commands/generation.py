@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from tyro.conf import Positional
 
-from siseon.commands.networks import option
-from siseon.commands.output import progress, results
+from siseon.commands.output import results
 
 if TYPE_CHECKING:
     from siseon.models.generation.adversary import Adversary

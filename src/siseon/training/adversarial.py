@@ -1,9 +1,9 @@
 """The game of two networks, visible from top to bottom: a generator and a discriminator that learn in turns.
 
-As algorithm 1 of Goodfellow et al. 2014 (arXiv:1406.2661), with one step of each player a batch. A run folder is that of
-fit.py and beside it holds samples/epoch-*.png (always from the same noise), samples.gif (their film), samples.png (those
-of the best epoch) and interpolation.png (from one noise to another). It can be gone on with after a kill at any moment,
-to the bit.
+As algorithm 1 of Goodfellow et al. 2014 (arXiv:1406.2661), with one step of each player a batch. A run folder is that
+of fit.py with samples/epoch-*.png (always from the same noise), samples.gif (their film), samples.png (those of the
+best epoch) and interpolation.png (from one noise to another). It can be gone on with after a kill at any moment, to the
+bit.
 """
 
 from __future__ import annotations
@@ -253,7 +253,8 @@ def _look(
         pictures.write(gallery.grid(made), training.folder / "samples" / f"epoch-{int(row['epoch']):04}.png")
     now = variety(made) / truth if truth > 0 else math.nan
     highest = max((earlier["variety"] for earlier in training.course.history), default=0.0)
-    collapsed = now < COLLAPSED and now < highest / 2 or row["discriminator"] < NEVER_FOOLED
+    copies = now < COLLAPSED and now < highest / 2
+    collapsed = copies or row["discriminator"] < NEVER_FOOLED
     figures = {"variety": now, "collapsed": float(collapsed)}
     score = -1.0 if collapsed else row["epoch"]
     if evaluate is not None and {"val", "test"} & set(data.splits):

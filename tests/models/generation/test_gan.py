@@ -65,7 +65,7 @@ def test_pictures_have_the_channels_asked_for_and_lie_in_0_1(channels):
     model = small(channels=channels)
     made = model(model.noise(4))
     assert made.shape == (4, channels, 8, 8)
-    assert 0 <= made.min() and made.max() <= 1
+    assert made.min() >= 0 and made.max() <= 1
     assert model.judge(made).shape == (4,)
     assert model.like(torch.rand(2, 3, 8, 8)).shape == (2, channels, 8, 8)
 

@@ -36,7 +36,7 @@ def test_it_makes_what_it_judges(name, channels):
     model = small(name, channels=channels)
     made = model(model.noise(3))
     assert made.shape == (3, channels, model.crop, model.crop)
-    assert 0 <= made.min() and made.max() <= 1
+    assert made.min() >= 0 and made.max() <= 1
     real = model.like(torch.rand(3, 3, model.crop, model.crop))
     assert real.shape == made.shape and model.judge(real).shape == (3,)
     losses = model.discriminator_loss(real, made.detach()), model.generator_loss(made)

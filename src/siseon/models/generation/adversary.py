@@ -60,7 +60,7 @@ class Adversary(nn.Module, ABC):
         return drawn.to(next(self.parameters()).device)
 
     def like(self, images: Tensor) -> Tensor:
-        """Real images RGB 0..1 [batch, 3, height, width] in the model's own channels: the mean of the colours if grey."""
+        """Real images RGB 0..1 [batch, 3, height, width] in the model's own channels; grey is the mean of colours."""
         return images.mean(1, keepdim=True) if self.channels == 1 else images
 
     def sample(self, count: int, seed: int = 0, *, batch: int = 64) -> Tensor:
