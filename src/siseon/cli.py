@@ -45,7 +45,7 @@ COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
     **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
     **dict.fromkeys(("check", "convert"), "datasets"),
-    **dict.fromkeys(("sample",), "generation"),
+    **dict.fromkeys(("sample", "style"), "generation"),
 }
 """Command -> the module of siseon.commands that has it."""
 

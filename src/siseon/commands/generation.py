@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from tyro.conf import Positional
 
-from siseon.commands.output import results
+from siseon.commands.networks import option
+from siseon.commands.output import progress, results
 
 if TYPE_CHECKING:
+    from siseon.models.classification.classifier import Classifier
     from siseon.models.generation.adversary import Adversary
     from siseon.training.recipe import Recipe
 
@@ -77,6 +79,76 @@ def sample(
     with results(None, "sample") as folder:
         pictures.write(gallery.grid(made, columns), folder / "grid.png")
     print(f"{count} pictures are in {folder / 'grid.png'}")
+
+
+def style(
+    content: Positional[Path],
+    style: Positional[Path],
+    *,
+    model: str = "vgg19",
+    weights: str = "imagenet",
+    options: tuple[str, ...] = (),
+    size: int = 512,
+    steps: int = 150,
+    keep_colour: bool = False,
+    content_weight: float = 0.02,
+    style_weight: float = 1.0,
+    variation_weight: float = 0.0,
+    start: Literal["noise", "content", "style"] = "noise",
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs",
+    content_layers: tuple[str, ...] = (),
+    style_layers: tuple[str, ...] = (),
+    seed: int = 0,
+    device: str = "auto",
+    out: Path | None = None,
+) -> None:
+    """Paint a photo in the style of a picture: the result, pictures on the way, both losses as a table and a plot.
+
+    Args:
+        content: the photo
+        style: the picture whose strokes and colours it gets
+        model: the network that looks; any classifier, with its trained weights
+        weights: imagenet, or a file of that model
+        options: arguments of the model as name=value, e.g. padding=tensorflow
+        size: pixels of the longer side of the result
+        steps: at each size: a quarter, half, and the whole, for 512 pixels
+        keep_colour: paint only the brightness, and keep the photo's colours
+        content_weight: more keeps more of the photo
+        style_weight: more takes more of the picture
+        variation_weight: more makes smoother strokes, e.g. 0.1
+        start: what the painting begins from
+        optimizer: lbfgs as in the paper, or adam
+        content_layers: layers of the network's body, instead of those that suit it
+        style_layers: likewise
+        seed: of the noise to begin with
+        device: auto, cpu, cuda, mps
+        out: folder for the results; runs/style-N if left out
+    """
+    from siseon import pictures
+    from siseon.interface import RecipeError
+    from siseon.models.generation.style_transfer import Layers, layers_of
+    from siseon.painting import paint
+    from siseon.training.preparation import device_of, keep_memory
+    from siseon.training.recipe import Recipe
+    from siseon.weights import build
+    from siseon.zoo import entry
+
+    if entry(model).task != "classification":
+        raise RecipeError(f"{model} is no classifier", "Take one with trained weights: --model vgg19 or mobilenet_v2")
+    for file in (content, style):
+        pictures.size_and_turn(file)  # before a network of half a gigabyte is fetched
+    network = cast("Classifier", build(model, weights=weights, **dict(map(option, options))))
+    network = network.to(device_of(Recipe(device=device))).eval()
+    usual = layers_of(network)
+    layers = Layers(content_layers or usual.content, style_layers or usual.style)
+    keep_memory()
+    with results(out, "style") as folder, progress(f"painting {content.name}") as done:
+        found = paint(
+            content, style, network, folder, layers=layers, size=size, steps=steps, keep_colour=keep_colour,
+            content_weight=content_weight, style_weight=style_weight, variation_weight=variation_weight, start=start,
+            optimizer=optimizer, seed=seed, progress=done,
+        )  # fmt: skip
+    print(f"The painting is {found}; the way to it, losses.csv and losses.png are beside it")
 
 
 def _kind(channels: object) -> str:
