@@ -50,6 +50,6 @@ def test_any_photo_becomes_a_painting_of_its_shape(mode, size, wanted, network, 
 def test_a_photo_that_is_none_is_named(network, tmp_path):
     (tmp_path / "사진.jpg").write_text("text")
     picture("RGB", (40, 40)).save(tmp_path / "그림.png")
-    with pytest.raises(PictureError, match="사진.jpg"):
+    with pytest.raises(PictureError, match=r"사진\.jpg"):
         paint(tmp_path / "사진.jpg", tmp_path / "그림.png", network, tmp_path / "out", size=32, steps=1)
     assert not (tmp_path / "out").exists()
