@@ -47,7 +47,7 @@ def main() -> None:
     else:
         torch.manual_seed(given.seed)
         model = build(given.model)
-        run = play(model, data, out=given.out / "game", seed=given.seed, minutes=given.minutes, batch=128, ema=0.995)
+        run = play(model, data, out=given.out / "game", seed=given.seed, minutes=given.minutes, ema=0.995)
 
     classifier, generator = load(given.out / "judge"), run.model
     real = pictures_of(data.split("test"), generator.crop, given.count)

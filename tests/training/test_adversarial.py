@@ -137,6 +137,12 @@ def test_a_game_that_was_killed_goes_on_to_the_bit(save_every, tmp_path):
     assert manifest["step"] == 9
 
 
+def test_what_is_said_to_play_holds_though_it_is_usual(tmp_path):
+    play(model(), blobs(), out=tmp_path / "run", progress=Silent(), epochs=1, batch=8, momentum=0.9, minutes=5)
+    recipe = Recipe.from_toml(tmp_path / "run" / "recipe.toml")
+    assert (recipe.batch, recipe.momentum, recipe.epochs, recipe.lr) == (8, 0.9, 1, 2e-4)
+
+
 def test_the_seed_is_the_run():
     first, again, other = (
         play(model(), blobs(), progress=Silent(), seed=seed, **SHORT).history[-1]["generator"] for seed in (1, 1, 2)
@@ -149,6 +155,7 @@ def test_usual_values_become_those_of_the_game_and_others_stay():
     assert (recipe.epochs, recipe.lr) == (3, 0.01)
     assert (recipe.batch, recipe.momentum, recipe.schedule, recipe.scale) == (64, 0.5, "constant", (1.0, 1.0))
     assert suited(recipe) == recipe
+    assert suited(Recipe(minutes=2)).epochs == 1000 and suited(Recipe(minutes=2, epochs=3)).epochs == 3
 
 
 def test_variety_is_the_distance_to_the_nearest_other_picture():

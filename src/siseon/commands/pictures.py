@@ -106,6 +106,8 @@ def inspect(
     if not model:
         raise RecipeError("a model or --layer is missing", "For example: siseon inspect vgg16 --formulas")
     network, trained = _inspected(model, weights, dict(map(option, options)))
+    if photo and network.task == "generation":
+        raise RecipeError(f"{model} makes pictures and sees nothing in a photo", "Leave the photo out")
     if photo:
         return _look(network, Path(photo), out, name=model, label=label, language=lang, trained=trained)
     if network.task == "generation":

@@ -40,6 +40,9 @@ SETTINGS: Mapping[str, object] = {
 """What a game wants where a recipe has its usual value: Adam as in section 4 of DCGAN (arXiv:1511.06434), no changes of
 the pictures, which the generator would learn too. Batches of 64 where the paper has 128: small sets need the steps."""
 
+UNTIL_TIME = 1000
+"""Epochs of a game whose length the minutes decide."""
+
 SHOWN = 64
 """Pictures in a grid of samples."""
 
@@ -93,7 +96,7 @@ def play(
     collapsed. Raises RecipeError for settings that do not fit, DataError, Interrupted after Ctrl-C or SIGTERM, and
     SiseonError when a loss is no longer finite.
     """
-    recipe = suited(recipe or Recipe()).changed(**changes)
+    recipe = suited((recipe or Recipe()).changed(**changes)).changed(**changes)
     facts = preparation.contract(model)
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(model, recipe, data)
@@ -124,8 +127,10 @@ def resume(
 
 
 def suited(recipe: Recipe) -> Recipe:
-    """The recipe with SETTINGS in the fields that have their usual value."""
+    """The recipe with SETTINGS in the fields that have their usual value; where minutes are given, they decide."""
     usual = Recipe()
+    if recipe.minutes is not None and recipe.epochs == usual.epochs:
+        recipe = recipe.changed(epochs=UNTIL_TIME)
     return recipe.changed(
         **{name: SETTINGS[name] for name in SETTINGS if getattr(recipe, name) == getattr(usual, name)}
     )

@@ -118,6 +118,11 @@ def test_a_layer_that_is_not_there_is_named():
         Features(network(), Layers(("layers.99",), ("stem",)))
 
 
+def test_a_photo_that_is_too_narrow_is_said():
+    with pytest.raises(SiseonError, match=r"2 x 32 pixels are too small .*It needs 16"):
+        stylise(torch.rand(3, 20, 320), stripes(), network(), **FEW)
+
+
 @pytest.mark.parametrize(
     ("size", "found"), [(512, (128, 256, 512)), (128, (128,)), (200, (200,)), (1000, (250, 500, 1000)), (64, (64,))]
 )

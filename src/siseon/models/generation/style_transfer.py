@@ -138,6 +138,8 @@ class Features(nn.Module):
         last = max((int(name.split(".")[1]) for name in wanted if name.startswith("layers.")), default=0)
         for number in [number for number in body.layers if int(number) > last]:
             del body.layers[number]
+        if isinstance(network, VGG):  # each pooling that is left halves what is left of a narrow picture
+            body.least = 2 ** sum(isinstance(part, nn.AvgPool2d) for part in body.layers.values())
         self.body, self.kept = body, dict[str, Tensor]()
         for name in wanted:
             modules[name].register_forward_hook(self._keeper(name))
