@@ -177,7 +177,7 @@ class Canvas:
     @property
     def picture(self) -> Tensor:
         """The pixels as they are, which may lie a little beyond 0..1."""
-        return self.pixels.detach()
+        return self.pixels.detach().clone()
 
     def step(self, optimizer: Optimizer) -> tuple[float, float, float, float]:
         """One step on the pixels; content, style, variation and total loss before it."""
