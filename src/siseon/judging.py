@@ -72,8 +72,9 @@ def seen(classifier: Classifier, pictures: Tensor, *, batch: int = 256) -> tuple
     scores: list[Tensor] = []
     try:
         with inference(classifier):
-            for part in pictures.split(batch):
-                images = F.interpolate(part.to(device), size, mode="bilinear", antialias=True)
+            for start in range(0, len(pictures), batch):
+                part = pictures[start : start + batch].to(device)
+                images = F.interpolate(part, size, mode="bilinear", antialias=True)
                 scores.append(classifier(images).softmax(1).cpu())
     finally:
         hook.remove()

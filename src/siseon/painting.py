@@ -30,7 +30,7 @@ def paint(
     content_weight: float = 0.02,
     style_weight: float = 1.0,
     variation_weight: float = 0.0,
-    start: Start = "noise",
+    start: Start = "content",
     optimizer: Optimizer = "lbfgs",
     keep_colour: bool = False,
     layers: Layers | None = None,

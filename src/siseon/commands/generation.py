@@ -94,7 +94,7 @@ def style(
     content_weight: float = 0.02,
     style_weight: float = 1.0,
     variation_weight: float = 0.0,
-    start: Literal["noise", "content", "style"] = "noise",
+    start: Literal["content", "style", "noise"] = "content",
     optimizer: Literal["lbfgs", "adam"] = "lbfgs",
     content_layers: tuple[str, ...] = (),
     style_layers: tuple[str, ...] = (),
@@ -116,7 +116,7 @@ def style(
         content_weight: more keeps more of the photo
         style_weight: more takes more of the picture
         variation_weight: more makes smoother strokes, e.g. 0.1
-        start: what the painting begins from
+        start: what the painting begins with: the photo out of focus, the picture, or noise
         optimizer: lbfgs as in the paper, or adam
         content_layers: layers of the network's body, instead of those that suit it
         style_layers: likewise

@@ -10,6 +10,7 @@ from siseon import zoo
 from siseon.interface import RecipeError, SiseonError
 from siseon.models.generation import style_transfer
 from siseon.models.generation.style_transfer import (
+    Canvas,
     Features,
     Layers,
     begun,
@@ -159,8 +160,22 @@ def test_the_weights_decide_what_is_kept():
     for weight in (0.0, 10.0):
         seen = []
         stylise(photo, stripes(), network(), size=32, steps=15, content_weight=weight, watch=seen.append)
-        ends[weight] = seen[-1]
+        ends[weight] = min(seen, key=lambda step: step.total)
     assert ends[0.0].style < ends[10.0].style and ends[0.0].content > ends[10.0].content
+
+
+def test_a_step_that_goes_astray_is_taken_back():
+    vgg = network()
+    canvas = Canvas(
+        torch.rand(3, 32, 32), Features(vgg, layers_of(vgg)), torch.rand(3, 32, 32), stripes(32, 32), (1, 1, 0)
+    )
+    first = canvas.step("lbfgs")[3]
+    best = canvas.best
+    with torch.no_grad():
+        canvas.pixels += 50
+    assert canvas.step("lbfgs")[3] > 2 * first
+    assert torch.equal(canvas.picture, best)
+    assert min(canvas.step("lbfgs")[3] for _ in range(5)) <= first
 
 
 def test_the_photo_s_colour_is_kept():
@@ -189,6 +204,13 @@ def test_what_it_begins_with(start):
     assert found.shape == photo.shape
     assert found.mean().item() == pytest.approx({"content": 0, "style": 1, "noise": 0.5}[start], abs=0.05)
     assert torch.equal(found, begun(start, photo, painting, 0))
+
+
+def test_it_begins_with_the_photo_out_of_focus():
+    photo = stripes(32, 32)
+    found = begun("content", photo, photo, 0)
+    assert found.mean().item() == pytest.approx(photo.mean().item(), abs=0.02)
+    assert total_variation(found) < total_variation(photo) / 20
 
 
 def test_the_seed_is_the_noise():

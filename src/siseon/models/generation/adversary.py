@@ -70,6 +70,6 @@ class Adversary(nn.Module, ABC):
     def pictures(self, noise: Tensor, *, batch: int = 64) -> Tensor:
         """The pictures made from noise [count, latent], RGB 0..1 [count, 3, size, size] on the CPU."""
         with inference(self):
-            parts = [self(part).float().cpu() for part in noise.split(batch)]
+            parts = [self(noise[start : start + batch]).float().cpu() for start in range(0, len(noise), batch)]
         made = torch.cat(parts) if parts else torch.zeros(0, self.channels, self.crop, self.crop)
         return made.expand(-1, 3, -1, -1).clone()
