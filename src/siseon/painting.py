@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from siseon import drawing, pictures, tensorfile
+from siseon import pictures, tensorfile
 from siseon.models.classification.classifier import Classifier
 from siseon.models.generation.style_transfer import Layers, Optimizer, Start, Step, scaled, sizes, stylise
 
@@ -81,12 +81,11 @@ def plot(rows: Sequence[Sequence[float]]) -> bytes:
     """A PNG: the content loss and the style loss over the steps, with a line where the picture grew."""
     from matplotlib.figure import Figure  # matplotlib takes half a second to import
 
-    drawing.use_hangul_in_plots()
     figure = Figure(figsize=(10, 4), layout="constrained")
     grew = [row[0] for row, before in zip(rows[1:], rows, strict=False) if row[1] != before[1]]
     for axes, name in zip(figure.subplots(1, 2), ("content", "style"), strict=True):
         axes.plot([row[0] for row in rows], [row[COLUMNS.index(name)] for row in rows])
-        axes.set_yscale("symlog", linthresh=1e-4)
+        axes.set_yscale("log")
         for step in grew:
             axes.axvline(step, color="0.7", linestyle=":")
         axes.set_title(f"{name} loss")

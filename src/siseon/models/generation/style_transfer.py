@@ -14,12 +14,12 @@ Here    Equations 1 to 7 with VGG-19's conv4_2 for the content and conv1_1 to co
         Total variation (equation 3 of Mahendran, Vedaldi 2015, arXiv:1412.0035, with beta 2) is an option, and so is
         the photo's own colour: only the brightness is painted, from a painting whose brightness was first given the
         photo's mean and deviation (Gatys, Bethge, Hertzmann, Shechtman 2016, arXiv:1606.05897, section 5).
-        MobileNetV2's layers were chosen by looking at a street in the style of The Starry Night, 256 pixels: the widened
-        maps before the linear bottlenecks of blocks 2, 4, 6, 8 and 11, behind ReLU6, with the stem, and block 7's for
-        the content, give whole swirls. Blocks 2 to 7 only: short strokes. The outputs of blocks 1, 3 and 6: long strokes
-        and smoother ground, but no swirls. Before the ReLU6, or with a plain ReLU for it: no difference to be seen.
-        Noise is no start for it: its strides leave patterns of single pixels that no loss takes away; the photo out
-        of focus, a quarter of its size, is, and both losses fall from it.
+        MobileNetV2's layers were chosen by looking at a street in the style of The Starry Night. The widened maps
+        before the linear bottlenecks of blocks 2, 4, 6, 8 and 11, behind ReLU6, with the stem, and block 7's for the
+        content, give whole swirls. Blocks 2 to 7 only: short strokes. The outputs of blocks 1, 3 and 6: long strokes
+        and a smoother ground, but no swirls. Before the ReLU6, or with a plain ReLU for it: hardly a difference.
+        Noise is no start for it: its strides leave patterns of single pixels that no loss takes away. The photo out
+        of focus is, and at each size both losses fall, after the first steps to the strokes.
 """
 
 from __future__ import annotations
