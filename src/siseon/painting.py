@@ -27,7 +27,7 @@ def paint(
     *,
     size: int = 512,
     steps: int = 150,
-    content_weight: float = 0.02,
+    content_weight: float = 0.05,
     style_weight: float = 1.0,
     variation_weight: float = 0.0,
     start: Start = "content",

@@ -91,7 +91,7 @@ def style(
     size: int = 512,
     steps: int = 150,
     keep_colour: bool = False,
-    content_weight: float = 0.02,
+    content_weight: float = 0.05,
     style_weight: float = 1.0,
     variation_weight: float = 0.0,
     start: Literal["content", "style", "noise"] = "content",
