@@ -18,7 +18,7 @@ PAPER = 255
 """The white between pictures, in pixels, and its value."""
 
 SEEN = 480
-"""Grids that are narrower are enlarged by a whole number: 28 pixels of a digit are too few on today's screens."""
+"""About how wide small grids become, enlarged by a whole number: 28 pixels of a digit are few on today's screens."""
 
 FRAMES = 80
 """The most grids in an animation; of more, so many at equal distances are taken."""
@@ -38,7 +38,7 @@ def grid(made: Tensor, columns: int | None = None) -> np.ndarray:
         row, column = divmod(number, columns)
         top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
         sheet[top : top + height, left : left + width] = picture
-    times = max(SEEN // sheet.shape[1], 1)
+    times = max(round(SEEN / sheet.shape[1]), 1)
     return sheet.repeat(times, axis=0).repeat(times, axis=1)
 
 

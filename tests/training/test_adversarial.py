@@ -13,7 +13,7 @@ from PIL import Image
 from siseon import load, zoo
 from siseon.data.dataset import Annotation, Data
 from siseon.interface import DataError, PictureError, RecipeError, SiseonError
-from siseon.training import records
+from siseon.training import adversarial, records
 from siseon.training.adversarial import between, play, resume, suited, variety
 from siseon.training.progress import Silent
 from siseon.training.recipe import Recipe
@@ -180,8 +180,9 @@ def test_a_way_from_one_noise_to_another_is_straight():
 
 
 def test_a_collapse_is_said_once_and_its_epochs_are_not_the_best(monkeypatch, tmp_path):
+    monkeypatch.setattr(adversarial, "EARLY", 0)
     found = iter([1.0, 0.8, 0.2, 0.1, 0.9])  # of the real pictures, then of each epoch
-    monkeypatch.setattr("siseon.training.adversarial.variety", lambda made: next(found))
+    monkeypatch.setattr(adversarial, "variety", lambda made: next(found))
     heard = Heard()
     run = play(model(), blobs(), out=tmp_path / "run", progress=heard, **{**SHORT, "epochs": 4})
     said = [line for line in heard.lines if line.startswith("collapse")]
@@ -195,9 +196,13 @@ def test_a_generator_that_never_fools_has_lost(monkeypatch):
     network, heard = model(), Heard()
     sure = lambda self, real, made: 0 * self.judge(real).sum() + 0.001  # noqa: E731
     monkeypatch.setattr(type(network), "discriminator_loss", sure)
-    play(network, blobs(), progress=heard, **{**SHORT, "epochs": 2})
+    play(network, blobs(), progress=heard, **{**SHORT, "epochs": 4})
+    assert not any(line.startswith("collapse") for line in heard.lines)  # it is early
+    monkeypatch.setattr(adversarial, "EARLY", 8)
+    run = play(network, blobs(), progress=heard, **{**SHORT, "epochs": 5})
     said = [line for line in heard.lines if line.startswith("collapse")]
-    assert len(said) == 1 and "never fooled" in said[0]
+    assert len(said) == 1 and "epoch 3" in said[0] and "never fooled" in said[0]
+    assert [row["collapsed"] for row in run.history] == [0, 0, 1, 1, 1]
 
 
 def test_validation_chooses_the_best_epoch_where_there_is_one():

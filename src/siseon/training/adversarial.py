@@ -50,7 +50,10 @@ COLLAPSED = 0.3
 """The variety below which the made pictures count as copies of each other, once they have been more varied."""
 
 NEVER_FOOLED = 0.02
-"""The discriminator's loss, over an epoch, below which the generator has lost the game; log 4 is a draw."""
+"""The discriminator's loss, over two epochs, below which the generator has lost the game; log 4 is a draw."""
+
+EARLY = 300
+"""Steps before which nothing counts as a collapse: the discriminator is ahead at first, and that passes."""
 
 
 class Players(Protocol):
@@ -251,7 +254,7 @@ def _look(
     """Write the samples of the epoch; the figures, and the score that chooses the best epoch.
 
     variety: that of the samples, as a share of that of as many real pictures; collapsed: 1 where it fell below
-    COLLAPSED after having been twice as high, or where the discriminator is never fooled.
+    COLLAPSED after having been twice as high, or where the discriminator was not fooled for two epochs.
     """
     made = players(training.judged).pictures(_fixed_noise(training))
     if training.folder is not None:
@@ -259,7 +262,9 @@ def _look(
     now = variety(made) / truth if truth > 0 else math.nan
     highest = max((earlier["variety"] for earlier in training.course.history), default=0.0)
     copies = now < COLLAPSED and now < highest / 2
-    collapsed = copies or row["discriminator"] < NEVER_FOOLED
+    before = training.course.history[-1]["discriminator"] if training.course.history else math.inf
+    lost = max(row["discriminator"], before) < NEVER_FOOLED
+    collapsed = training.course.step >= EARLY and (copies or lost)
     figures = {"variety": now, "collapsed": float(collapsed)}
     score = -1.0 if collapsed else row["epoch"]
     if evaluate is not None and {"val", "test"} & set(data.splits):
