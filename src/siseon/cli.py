@@ -27,6 +27,8 @@ The landmarks of convolutional vision, running.
   siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, image folders)
   siseon train --resume RUN                          go on where a run stopped
   siseon predict RUN PHOTO ...                       find things in pictures; folders and patterns too
+  siseon sample RUN --count 64 --seed 0              pictures that a trained generator makes (train dcgan)
+  siseon style CONTENT STYLE                         a photo painted in the style of a picture
   siseon propose PHOTO ...                           where objects may be, by Selective Search
   siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
@@ -43,6 +45,7 @@ COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
     **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
     **dict.fromkeys(("check", "convert"), "datasets"),
+    **dict.fromkeys(("sample", "style"), "generation"),
 }
 """Command -> the module of siseon.commands that has it."""
 

@@ -107,6 +107,8 @@ def counted(name: str) -> Count:
     """Build the model `name` without memory, with it where its forward needs real numbers, and count."""
     with torch.device("meta"):
         network = _created(name)
+    if network.task == "generation":
+        return _counted_players(network, digest(name))
     size = network.crop if network.task == "classification" else network.sizing.shorter
     parameters = sum(parameter.numel() for parameter in network.parameters())
     try:
@@ -114,6 +116,14 @@ def counted(name: str) -> Count:
     except (SiseonError, NotImplementedError):  # a detector that sorts its proposals
         macs = table(_created(name), size).totals.macs
     return Count(parameters, macs, size, digest(name))
+
+
+def _counted_players(network: Any, digits: str) -> Count:  # noqa: ANN401
+    """A generator's noise is maps of one cell; the MACs are of making one picture and judging it."""
+    made = table(network.generator, 1, channels=network.latent)
+    judged = table(network.discriminator, network.crop, channels=network.channels)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Count(parameters, made.totals.macs + judged.totals.macs, network.crop, digits)
 
 
 def _created(name: str) -> Any:  # noqa: ANN401

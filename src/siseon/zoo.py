@@ -33,8 +33,9 @@ from siseon.models.classification import (
     zfnet,
 )
 from siseon.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, refine_rcnn, retinanet, ssd, yolo
+from siseon.models.generation import dcgan, gan
 
-Task: TypeAlias = Literal["classification", "detection"]
+Task: TypeAlias = Literal["classification", "detection", "generation"]
 
 
 class Entry(NamedTuple):
@@ -264,6 +265,24 @@ FAMILIES = (
         "MVA 2017",
         2017,
         "Roh, Lee",
+    ),
+    Family(
+        "generation",
+        gan.GAN,
+        gan.VARIANTS,
+        "Generative Adversarial Nets",
+        "arXiv:1406.2661",
+        2014,
+        "Goodfellow et al.",
+    ),
+    Family(
+        "generation",
+        dcgan.DCGAN,
+        dcgan.VARIANTS,
+        "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+        "arXiv:1511.06434",
+        2016,
+        "Radford, Metz, Chintala",
     ),
 )
 """Every model there is, paper by paper."""

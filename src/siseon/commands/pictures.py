@@ -108,8 +108,18 @@ def inspect(
     if not model:
         raise RecipeError("a model or --layer is missing", "For example: siseon inspect vgg16 --formulas")
     network, trained = _inspected(model, weights, dict(map(option, options)))
+    if photo and network.task == "generation":
+        raise RecipeError(f"{model} makes pictures and sees nothing in a photo", "Leave the photo out")
     if photo:
         return _look(network, Path(photo), out, name=model, label=label, language=lang, trained=trained)
+    if network.task == "generation":
+        for part, pixels, channels in (
+            (network.generator, 1, network.latent),
+            (network.discriminator, network.crop, network.channels),
+        ):
+            said = inspect_model(part, pixels, format=format, language=lang, formulas=formulas, channels=channels)
+            print(said, end="\n" if part is network.generator else "")
+        return
     size = image_size or (network.crop if network.task == "classification" else network.sizing.shorter)
     print(inspect_model(network, size, format=format, language=lang, formulas=formulas), end="")
 
@@ -146,7 +156,7 @@ def propose(
     return 2 if len(faults) == len(found) else 0
 
 
-def models(*, task: Literal["all", "classification", "detection"] = "all", json: bool = False) -> None:
+def models(*, task: Literal["all", "classification", "detection", "generation"] = "all", json: bool = False) -> None:
     """List the models: task, parameters with the default classes, MACs of a picture of their own size, year, paper.
 
     Args:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from pydantic import Field
 from tyro.conf import OmitArgPrefixes, Positional
 
+from siseon.commands.generation import play_anew, play_on
 from siseon.commands.networks import option, trained
 from siseon.commands.output import progress, results
 from siseon.training.recipe import Recipe
@@ -44,14 +45,21 @@ def train(
     from siseon.training.fit import fit
     from siseon.training.fit import resume as go_on
     from siseon.weights import build, load
+    from siseon.zoo import entry
 
     if resume is not None:
+        kept = _recipe_of(resume)
+        if entry(kept.model).task == "generation":
+            return play_on(resume)
         go_on(resume, load=load, evaluate=validate)
-        return _test(resume, _recipe_of(resume))
+        return _test(resume, kept)
     if not recipe.model or not recipe.data:
         missing = "a model" if not recipe.model else "--data"
         raise RecipeError(f"{missing} is missing", "For example: siseon train faster_rcnn_mini --data scenes")
     plain = _of_a_size_that_suits(Recipe(**{**recipe.model_dump(), "options": dict(map(option, options))}))
+    if entry(plain.model).task == "generation":
+        with results(out, "train") as folder:
+            return play_anew(plain, folder)
     data = open_data(plain.data)
     given = {"classes": data.classes, **plain.options}
     if plain.backbone is not None:

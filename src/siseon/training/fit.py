@@ -73,7 +73,7 @@ def fit(
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(facts, data)
     recipe = recipe.changed(flip=preparation.flip_of(recipe, data.classes))
-    training = Training(model, recipe, None if out is None else _new_folder(Path(out), recipe))
+    training = Training(model, recipe, None if out is None else new_folder(Path(out), recipe))
     training.save()  # so that a kill before the first step, too, leaves a run to go on with
     return _train(training, data, evaluate, progress or fitting(), augment)
 
@@ -258,7 +258,7 @@ def _batches(
     )
 
 
-def _new_folder(folder: Path, recipe: Recipe) -> Path:
+def new_folder(folder: Path, recipe: Recipe) -> Path:
     """Make the folder of a new run. Raises RecipeError where there is a run already."""
     if (folder / checkpoint.MANIFEST).exists():
         raise RecipeError(f"{folder} holds a run already", "Go on with it (resume), or choose another folder")
