@@ -111,6 +111,10 @@ MISTAKES = [
     (("check", "nowhere"), ("nowhere",)),
     (("convert", "nowhere", "--to", "coco", "--out", "new"), ("nowhere",)),
     (("convert", "digits", "--to", "coco", "--out", "new"), ("coco",)),
+    (("play", "breakuot"), ('no game "breakuot"', "breakout_mini")),
+    (("play", "breakout_mini", "--minutes", "0"), ("0 minutes",)),
+    (("play", "--resume", "nowhere"), ("nowhere", "siseon play")),
+    (("train", "dqn_mini", "--data", "digits"), ("control", "siseon play")),
 ]
 
 
@@ -201,7 +205,7 @@ def test_models_are_listed_with_their_parameters(run):
     rows = {row["name"]: row for row in json.loads(out)}
     assert rows["resnet18"]["parameters"] == 11_689_512 and rows["resnet18"]["year"] == 2016
     assert rows["vgg16"]["macs"] == 15_470_264_320 and rows["vgg16"]["image_size"] == 224
-    assert {row["task"] for row in rows.values()} == {"classification", "detection"}
+    assert {row["task"] for row in rows.values()} == {"classification", "detection", "control"}
     assert "faster_rcnn_mini" in run("models", "--task", "detection")[1]
 
 

@@ -32,9 +32,10 @@ from siseon.models.classification import (
     wide_resnet,
     zfnet,
 )
+from siseon.models.control import dqn
 from siseon.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, refine_rcnn, retinanet, ssd, yolo
 
-Task: TypeAlias = Literal["classification", "detection"]
+Task: TypeAlias = Literal["classification", "detection", "control"]
 
 
 class Entry(NamedTuple):
@@ -264,6 +265,15 @@ FAMILIES = (
         "MVA 2017",
         2017,
         "Roh, Lee",
+    ),
+    Family(
+        "control",
+        dqn.DQN,
+        dqn.VARIANTS,
+        "Human-level control through deep reinforcement learning",
+        "Nature 518, arXiv:1312.5602",
+        2015,
+        "Mnih et al.",
     ),
 )
 """Every model there is, paper by paper."""

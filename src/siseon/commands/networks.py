@@ -27,6 +27,8 @@ def trained(name: str, weights: str | None, device: str) -> Model:
             f"{name} is no run folder and no file",
             "Name a folder that siseon train made, a .safetensors file, or a model with --weights FILE",
         )
+    if network.task == "control":
+        raise WeightsError(f"{name} plays a game, and finds nothing in pictures", "See it play: play.gif in its folder")
     return cast("Model", network.to(device_of(Recipe(device=device))).eval())
 
 

@@ -167,20 +167,21 @@ class ReplayMemory:
         span = (turns[:, None] + np.arange(1 - self._stack, 2)) % len(self.frames)  # [B, K + 1], the next frame last
         frames = self.frames[span, copies[:, None]]
         first = self.first[span, copies[:, None]]
-        # what was before the first frame of a game is black; seen from the last frame backwards
-        earlier = np.logical_or.accumulate(first[:, ::-1], 1)[:, ::-1]
-        black = np.zeros_like(first[:, :-1])
-        black[:, :-1] = earlier[:, 1:-1]
-        black_next = np.zeros_like(black)
-        black_next[:, :-1] = earlier[:, 2:]
         place = turns % len(self.frames)
         return Transitions(
-            torch.from_numpy(frames[:, :-1] * ~black[..., None, None]),
+            torch.from_numpy(_own(frames[:, :-1], first[:, :-1])),
             torch.from_numpy(self.actions[place, copies]),
             torch.from_numpy(self.rewards[place, copies]),
-            torch.from_numpy(frames[:, 1:] * ~black_next[..., None, None]),
+            torch.from_numpy(_own(frames[:, 1:], first[:, 1:])),
             torch.from_numpy(self.lost[place, copies]),
         )
+
+
+def _own(frames: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Stacks [B, K, H, W] with black for the frames before the game of the last frame; first bool [B, K]."""
+    black = np.zeros_like(first)
+    black[:, :-1] = np.logical_or.accumulate(first[:, :0:-1], 1)[:, ::-1]
+    return frames * ~black[..., None, None]
 
 
 @dataclass(frozen=True, slots=True)
