@@ -15,6 +15,9 @@ LAYERS = [
     [
         "pictures",
         "boxes",
+        "tracking",
+        "hiding",
+        "cleaning",
         "losses",
         "layers",
         "initialisers",
@@ -30,7 +33,7 @@ LAYERS = [
     ["models.detection", "models.control", "evaluation", "report", "prediction", "training", "looking"],
     ["zoo"],
     ["weights", "model_sizes"],
-    ["comparison", "searching", "playing", "demo"],
+    ["comparison", "searching", "playing", "blurring", "demo"],
     ["commands", ""],
     ["cli"],
     ["__main__"],

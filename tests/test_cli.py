@@ -114,6 +114,8 @@ MISTAKES = [
     (("play", "breakuot"), ('no game "breakuot"', "breakout_mini")),
     (("play", "breakout_mini", "--minutes", "0"), ("0 minutes",)),
     (("play", "--resume", "nowhere"), ("nowhere", "siseon play")),
+    (("blur", "nowhere.jpg", "out.jpg"), ("no --model", "faces_and_plates.py")),
+    (("blur", "nowhere.jpg", "out.jpg", "--model", "runs/얼굴"), ("runs/얼굴",)),
     (("train", "dqn_mini", "--data", "digits"), ("control", "siseon play")),
 ]
 

@@ -31,6 +31,7 @@ The landmarks of convolutional vision, running.
   siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
   siseon search                                      architectures for digits: at random, and by evolution
+  siseon blur PHOTO|VIDEO|FOLDER OUT --model RUN     faces and number plates made unrecognisable
   siseon play breakout_mini                          a network learns a game by playing it, and shows how well
   siseon models                                      what there is to train
   siseon inspect vgg16                               every layer: sizes, parameters, memory, MACs, receptive field
@@ -44,7 +45,7 @@ COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
     **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
     **dict.fromkeys(("check", "convert"), "datasets"),
-    "play": "action",
+    **dict.fromkeys(("play", "blur"), "action"),
 }
 """Command -> the module of siseon.commands that has it."""
 

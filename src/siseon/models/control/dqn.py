@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siseon.games.game import Game
-from siseon.interface import RecipeError, Size, SiseonError, class_names
+from siseon.interface import RecipeError, SiseonError, Size, class_names
 
 
 class Choices(NamedTuple):
