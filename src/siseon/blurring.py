@@ -49,7 +49,7 @@ class Finder:
 
     @staticmethod
     def of(detectors: Sequence[Any], classes: Sequence[str] = (), *, score: float = 0.3, batch: int = 4) -> Finder:
-        """A finder of `classes`, or of the USUAL ones that the detectors know. Raises RecipeError where they know none."""
+        """A finder of `classes`, or of the USUAL ones that are known. Raises RecipeError for a class that is not."""
         for each in detectors:
             if each.task != "detection":
                 raise RecipeError(f"a model for {each.task} finds no boxes", "Take a detector")

@@ -1,9 +1,9 @@
 """Regions of a picture made unrecognisable, and nothing else of it changed.
 
 fill        one colour. Nothing of the region is left.
-pixelate    at most four by four tiles, their colours rounded and disturbed at random. What is left is too little to tell
-            one face or plate from another, and is not what stood there: the means of a plain pixelation can be compared
-            with those of known faces.
+pixelate    at most four by four tiles, their colours rounded and disturbed at random. What is left is too little to
+            tell one face or plate from another, and is not what stood there: the means of a plain pixelation can be
+            compared with those of known faces.
 blur        Gaussian. Convolution can be undone in part, and people are recognised through it: it is only for looks.
 """
 

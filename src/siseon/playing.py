@@ -1,8 +1,8 @@
 """`siseon play`: a network learns a game by playing it, and shows how well: beside a random player, and at play.
 
-A run folder holds play.json (the settings), scores.csv, curve.png, play.gif, best.safetensors and last.safetensors (each a
-network that `load` opens) and state.safetensors. It can be gone on with; the memory of turns is too large to be kept
-and is filled anew first.
+A run folder holds play.json (the settings), scores.csv, curve.png, play.gif, best.safetensors and last.safetensors
+(each a network that `load` opens) and state.safetensors. It can be gone on with; the memory of turns is too large to be
+kept and is filled anew first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Boxes of the same object through the frames of a video, so that no frame between two detections is left without.
 
 Idea    A box goes on a track if it overlaps the track's last box, both enlarged by half, most overlap first. The whole
-        video is known, so a track that was lost and found again is filled in a straight line, and each goes on
-        before its first frame and after its last, where it was and where it would be: an object is seldom detected in the frame in which it appears.
+        video is known, so a track that was lost and found again is filled in a straight line, and each goes on before
+        its first frame and after its last, where it was and where it would be: an object is seldom detected in the
+        frame in which it appears.
 Here    A tracker for hiding, not for counting: two objects that swap tracks, or one on two, still are all covered.
         A filled box grows with its distance from the nearest detection, for objects do not move in straight lines.
 """

@@ -69,7 +69,7 @@ def blur(
         model: run folder, .safetensors file, or name with --weights; several may be given, e.g. one for faces and one
             for plates
         label: what to hide; faces and plates if left out
-        how: fill (one colour; nothing is left), pixelate (4 x 4 tiles with noise), blur (for looks only: it can be undone)
+        how: fill (one colour; nothing is left), pixelate (4 x 4 tiles with noise), blur (for looks: it can be undone)
         score: least score of what is hidden, 0 to 1; lower hides more, also what is none
         margin: how much larger a hidden region is than what was found, on each side, as a share
         weights: imagenet, coco or a file, where the model is given by its name

@@ -108,7 +108,7 @@ def _console(game: str) -> Any:  # noqa: ANN401
     gymnasium.register_envs(ale_py)
     settings = {"obs_type": "grayscale", "frameskip": 1, "repeat_action_probability": 0.0, "full_action_space": False}
     try:
-        return gymnasium.make(f"ALE/{game}-v5", **settings)  # type: ignore[arg-type]
+        return gymnasium.make(f"ALE/{game}-v5", **settings)
     except gymnasium.error.Error as fault:
         raise RecipeError(
             f'there is no Atari game "{game}"', "Give a name such as Breakout, Pong, SpaceInvaders"

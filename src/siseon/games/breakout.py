@@ -1,9 +1,9 @@
 """A Breakout of 12 x 12 pixels, many copies of it moved at once by a few lines of NumPy.
 
-Field   row 0 is below the ceiling, the bricks (two pixels wide) fill rows 2 to 4, the paddle (three pixels) moves on the
-        last row. A brick is a point; 18 points clear the wall and win. The ball moves one pixel down or up and one
-        sideways a turn. A brick, the walls and the ceiling throw it back. Which part of the paddle it meets decides
-        where it goes: the left pixel to the left, the right one to the right, the middle onwards.
+Field   row 0 is below the ceiling, the bricks (two pixels wide) fill rows 2 to 4, the paddle (three pixels) moves on
+        the last row. A brick is a point; 18 points clear the wall and win. The ball moves one pixel down or up and
+        one sideways a turn. A brick, the walls and the ceiling throw it back. Which part of the paddle it meets
+        decides where it goes: the left pixel to the left, the right one to the right, the middle onwards.
 Lives   three. A ball that is missed costs one, and the next is served below the bricks, at a random place.
 Frames  0 ground, 85 brick, 170 paddle, 255 ball. One frame does not tell where the ball flies to; two do.
 """

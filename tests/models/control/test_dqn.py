@@ -26,7 +26,7 @@ def tiny(**changes):
 
 
 def test_the_network_of_the_paper():
-    """Mnih et al. 2015, "Model architecture": 32 of 8x8/4, 64 of 4x4/2, 64 of 3x3/1, 512 units; 84 x 84 x 4, 4 actions."""
+    """Mnih et al. 2015, "Model architecture": 32 of 8x8/4, 64 of 4x4/2, 64 of 3x3/1, 512 units; 4 actions."""
     network = zoo.create("dqn", classes=["noop", "fire", "right", "left"])
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_686_180
     assert network.hidden.in_features == 7 * 7 * 64
@@ -157,7 +157,7 @@ def test_epsilon_falls_in_a_line_and_stays():
 
 
 class Corridor:
-    """Five cells; the player starts in the middle; the right end is a point, the left end is nothing; both end a game."""
+    """Five cells; the player starts in the middle; the right end is a point, the left is none; both end a game."""
 
     actions = ("left", "right")
     frame_size = (1, 5)

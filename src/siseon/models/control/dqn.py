@@ -43,7 +43,7 @@ class Choices(NamedTuple):
 
 
 class Transitions(NamedTuple):
-    """Turns of a game: frames and next_frames uint8 [B, K, H, W]; actions int64 [B]; rewards float [B]; lost bool [B]."""
+    """Turns of a game: frames, next_frames uint8 [B, K, H, W]; actions int64 [B]; rewards float [B]; lost bool [B]."""
 
     frames: Tensor
     actions: Tensor
@@ -87,7 +87,8 @@ class DQN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.uniform_(self.values.weight, -1e-2, 1e-2)  # nothing is known yet, so all values are near zero
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -263,7 +264,7 @@ class Learner:
         )
         loss = self.network.loss(turns.frames, Choices(turns.actions, values))["value"]
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.updates += 1
         if self.updates % self.settings.renew == 0:
@@ -271,7 +272,7 @@ class Learner:
         return loss.item()
 
     def learn(self, game: Game) -> Iterator[list[float]]:
-        """Play and learn without end: algorithm 1 of 2015. After each turn, the points of the games that ended in it."""
+        """Play and learn without end: algorithm 1 of 2015. Each turn gives the points of the games that ended in it."""
         frames, first = game.reset(), np.ones(game.copies, bool)
         stacks, points = Stacks(frames, self.network.frames), np.zeros(game.copies)
         while True:
@@ -291,15 +292,6 @@ class Learner:
                 self.update()
                 self.owed -= 1
             yield ended
-
-    def state(self) -> dict[str, Any]:
-        """What `restore` needs beside the network: counts, the older copy's tensors, the optimizer's."""
-        return {
-            "frames": self.frames,
-            "updates": self.updates,
-            "older": self.older.state_dict(),
-            "optimizer": self.optimizer,
-        }
 
     def restore(self, older: Mapping[str, Tensor], *, frames: int, updates: int) -> None:
         """Go on from there; the memory is filled anew."""
