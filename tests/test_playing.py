@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -53,9 +54,8 @@ def test_a_run_is_gone_on_with(short, tmp_path):
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(short, tmp_path, monkeypatch):
-    import signal
-
     test = playing._test
+    monkeypatch.setattr(playing, "TESTS", 10_000)  # the first comes at once
 
     def interrupted(*words):
         test(*words)
@@ -63,10 +63,11 @@ def test_ctrl_c_saves_and_says_how_to_go_on(short, tmp_path, monkeypatch):
 
     monkeypatch.setattr(playing, "_test", interrupted)
     with pytest.raises(Interrupted, match="siseon play --resume") as fault:
-        playing.play("breakout_mini", tmp_path / "a", minutes=0.02, say=lambda line: None)
+        playing.play("breakout_mini", tmp_path / "a", minutes=5, say=lambda line: None)
     assert fault.value.exit_code == 130
     monkeypatch.setattr(playing, "_test", test)
-    assert playing.go_on(tmp_path / "a", say=lambda line: None).rows[0]["frames"] > 0
+    monkeypatch.setattr(playing, "TESTS", 2)
+    assert playing.go_on(tmp_path / "a", minutes=0.01, say=lambda line: None).rows[0]["frames"] > 0
 
 
 def test_faults_that_a_user_can_mend(tmp_path):
