@@ -47,6 +47,15 @@ def test_the_contract_of_a_player(name):
     assert torch.equal(again(frames), model(frames)) and torch.equal(model.act(frames), model(frames).argmax(1))
 
 
+@pytest.mark.parametrize("name", ["dqn", "dqn_mini"])
+def test_no_row_and_no_column_of_a_frame_is_out_of_sight(name):
+    """A stride that does not fit the frame leaves its last rows unseen, where the paddle is."""
+    network = zoo.create(name)
+    frames = torch.rand(4, 4, *network.size, requires_grad=True)
+    network(frames).sum().backward()
+    assert (frames.grad.abs().sum((0, 1)) > 0).all()
+
+
 def test_bytes_and_numbers_mean_the_same():
     network, frames = tiny(), torch.randint(0, 256, (2, 4, 6, 6), dtype=torch.uint8)
     torch.testing.assert_close(network(frames), network(frames.float() / 255))

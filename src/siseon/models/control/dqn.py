@@ -307,6 +307,6 @@ def _optimizer(network: DQN, settings: Settings) -> torch.optim.Optimizer:
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "dqn": {},
-    "dqn_mini": {"classes": 3, "size": (12, 12), "filters": ((16, 3, 1), (32, 3, 2)), "hidden": 128},
+    "dqn_mini": {"classes": 3, "size": (12, 12), "filters": ((32, 4, 2), (32, 3, 1)), "hidden": 128},
 }
 """dqn: section "Model architecture" of 2015; dqn_mini: for the small Breakout."""
