@@ -95,7 +95,7 @@ def test_every_command_is_in_the_help():
 
 MISTAKES = [
     (("trian",), ("Did you mean train?",)),
-    (("fly",), ("siseon --help",)),
+    (("qqq",), ("siseon --help",)),
     (("train", "faster_rccn", "--data", "scenes"), ('no model "faster_rccn"', 'Did you mean "faster_rcnn')),
     (("train", "resnet_mini"), ("--data is missing", "siseon train")),
     (("train", "--data", "digits"), ("a model is missing", "siseon train")),
