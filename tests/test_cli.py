@@ -97,7 +97,7 @@ def test_every_command_is_in_the_help():
 
 MISTAKES = [
     (("trian",), ("Did you mean train?",)),
-    (("fly",), ("siseon --help",)),
+    (("qqq",), ("siseon --help",)),
     (("train", "faster_rccn", "--data", "scenes"), ('no model "faster_rccn"', 'Did you mean "faster_rcnn')),
     (("train", "resnet_mini"), ("--data is missing", "siseon train")),
     (("train", "--data", "digits"), ("a model is missing", "siseon train")),
@@ -113,6 +113,12 @@ MISTAKES = [
     (("check", "nowhere"), ("nowhere",)),
     (("convert", "nowhere", "--to", "coco", "--out", "new"), ("nowhere",)),
     (("convert", "digits", "--to", "coco", "--out", "new"), ("coco",)),
+    (("play", "breakuot"), ('no game "breakuot"', "breakout_mini")),
+    (("play", "breakout_mini", "--minutes", "0"), ("0 minutes",)),
+    (("play", "--resume", "nowhere"), ("nowhere", "siseon play")),
+    (("blur", "nowhere.jpg", "out.jpg"), ("no --model", "faces_and_plates.py")),
+    (("blur", "nowhere.jpg", "out.jpg", "--model", "runs/얼굴"), ("runs/얼굴",)),
+    (("train", "dqn_mini", "--data", "digits"), ("control", "siseon play")),
 ]
 
 

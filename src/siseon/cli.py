@@ -33,6 +33,8 @@ The landmarks of convolutional vision, running.
   siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
   siseon search                                      architectures for digits: at random, and by evolution
+  siseon blur PHOTO|VIDEO|FOLDER OUT --model RUN     faces and number plates made unrecognisable
+  siseon play breakout_mini                          a network learns a game by playing it, and shows how well
   siseon models                                      what there is to train
   siseon inspect vgg16                               every layer: sizes, parameters, memory, MACs, receptive field
   siseon inspect RUN PHOTO                           what it sees: feature maps, Grad-CAM, occlusion
@@ -46,6 +48,7 @@ COMMANDS = {
     **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
     **dict.fromkeys(("check", "convert"), "datasets"),
     **dict.fromkeys(("sample", "style"), "generation"),
+    **dict.fromkeys(("play", "blur"), "action"),
 }
 """Command -> the module of siseon.commands that has it."""
 

@@ -32,10 +32,11 @@ from siseon.models.classification import (
     wide_resnet,
     zfnet,
 )
+from siseon.models.control import dqn
 from siseon.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, refine_rcnn, retinanet, ssd, yolo
 from siseon.models.generation import dcgan, gan
 
-Task: TypeAlias = Literal["classification", "detection", "generation"]
+Task: TypeAlias = Literal["classification", "detection", "generation", "control"]
 
 
 class Entry(NamedTuple):
@@ -283,6 +284,15 @@ FAMILIES = (
         "arXiv:1511.06434",
         2016,
         "Radford, Metz, Chintala",
+    ),
+    Family(
+        "control",
+        dqn.DQN,
+        dqn.VARIANTS,
+        "Human-level control through deep reinforcement learning",
+        "Nature 518, arXiv:1312.5602",
+        2015,
+        "Mnih et al.",
     ),
 )
 """Every model there is, paper by paper."""

@@ -32,6 +32,8 @@ def trained(name: str, weights: str | None, device: str, precision: Literal["fp3
             f"{name} is no run folder and no file",
             "Name a folder that siseon train made, a .safetensors file, or a model with --weights FILE",
         )
+    if network.task == "control":
+        raise WeightsError(f"{name} plays a game, and finds nothing in pictures", "See it play: play.gif in its folder")
     if network.task == "generation":
         raise RecipeError(
             f"{name} makes pictures and finds nothing in them", f"See what it makes: siseon sample {name}"

@@ -100,6 +100,7 @@ def inspect(
     """
     from siseon.inspection.report import inspect_layer, inspect_model
     from siseon.interface import RecipeError
+    from siseon.model_sizes import input_of
 
     if layer is not None:
         window = {"filters": filters, "kernel": kernel, "stride": stride, "padding": padding}
@@ -120,8 +121,11 @@ def inspect(
             said = inspect_model(part, pixels, format=format, language=lang, formulas=formulas, channels=channels)
             print(said, end="\n" if part is network.generator else "")
         return
-    size = image_size or (network.crop if network.task == "classification" else network.sizing.shorter)
-    print(inspect_model(network, size, format=format, language=lang, formulas=formulas), end="")
+    size, channels = input_of(network)
+    print(
+        inspect_model(network, image_size or size, channels=channels, format=format, language=lang, formulas=formulas),
+        end="",
+    )
 
 
 def propose(
@@ -156,7 +160,9 @@ def propose(
     return 2 if len(faults) == len(found) else 0
 
 
-def models(*, task: Literal["all", "classification", "detection", "generation"] = "all", json: bool = False) -> None:
+def models(
+    *, task: Literal["all", "classification", "detection", "generation", "control"] = "all", json: bool = False
+) -> None:
     """List the models: task, parameters with the default classes, MACs of a picture of their own size, year, paper.
 
     Args:

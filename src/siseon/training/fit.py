@@ -276,7 +276,8 @@ def _check(model: preparation.Model, data: Data) -> None:
         raise DataError(f"{data.name} has no training pictures", "Call one of its splits train")
     if model.task != data.task:
         raise RecipeError(
-            f"the model is for {model.task}, the data for {data.task}", "Take another model, or other data"
+            f"the model is for {model.task}, the data for {data.task}",
+            "Learn a game with siseon play" if model.task == "control" else "Take another model, or other data",
         )
     annotations = (data.train.annotation(index) for index in range(len(data.train)))
     if model.task == "detection" and model.needs_masks and not any(known.segments for known in annotations):
