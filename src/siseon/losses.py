@@ -5,10 +5,36 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from siseon.interface import VOID
+
 
 def cross_entropy(logits: Float[Tensor, "samples classes"], labels: Int64[Tensor, " samples"]) -> Float[Tensor, ""]:
     """The mean cross-entropy of softmax(logits); 0 without samples, where torch's mean is nan."""
     return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
+
+
+def pixel_cross_entropy(
+    logits: Float[Tensor, "batch classes height width"],
+    labels: Int64[Tensor, "batch height width"],
+    weights: Float[Tensor, " classes"] | None = None,
+) -> Float[Tensor, ""]:
+    """The mean cross-entropy of the pixels that are not VOID, each with the weight of its true class; 0 without any."""
+    known = labels[labels != VOID]
+    total = known.new_tensor(len(known)) if weights is None else weights[known].sum()
+    return F.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="sum") / total.clamp(min=1e-6)
+
+
+def median_frequency(
+    counts: Float[Tensor, " classes"], places: Float[Tensor, " classes"]
+) -> Float[Tensor, " classes"]:
+    """Weights that let rare classes count as much as frequent ones: the median frequency over that of each class.
+
+    counts: pixels of each class; places: pixels of all pictures in which it is seen; their ratio is its frequency
+    (Eigen, Fergus 2015, arXiv:1411.4734, section 6.3.2). A class that is never seen weighs nothing.
+    """
+    seen = counts > 0
+    frequency = counts / places.clamp(min=1)
+    return torch.where(seen, frequency[seen].quantile(0.5) / frequency.clamp(min=1e-12), 0.0)
 
 
 def binary_cross_entropy(logits: Float[Tensor, " samples"], truth: Float[Tensor, " samples"]) -> Float[Tensor, ""]:

@@ -33,8 +33,9 @@ from siseon.models.classification import (
     zfnet,
 )
 from siseon.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, refine_rcnn, retinanet, ssd, yolo
+from siseon.models.segmentation import fcn, segnet
 
-Task: TypeAlias = Literal["classification", "detection"]
+Task: TypeAlias = Literal["classification", "detection", "segmentation"]
 
 
 class Entry(NamedTuple):
@@ -65,6 +66,12 @@ LENET = (
     "Proc. IEEE 86(11)",
     1998,
     "LeCun, Bottou, Bengio, Haffner",
+)
+FULLY_CONVOLUTIONAL = (
+    "Fully Convolutional Networks for Semantic Segmentation",
+    "arXiv:1411.4038",
+    2015,
+    "Long, Shelhamer, Darrell",
 )
 WIDE_RESNET = ("Wide Residual Networks", "arXiv:1605.07146", 2016, "Zagoruyko, Komodakis")
 
@@ -264,6 +271,17 @@ FAMILIES = (
         "MVA 2017",
         2017,
         "Roh, Lee",
+    ),
+    Family("segmentation", fcn.FCN, fcn.VARIANTS, *FULLY_CONVOLUTIONAL),
+    Family("segmentation", fcn.DilatedFCN, fcn.DILATED_VARIANTS, *FULLY_CONVOLUTIONAL),
+    Family(
+        "segmentation",
+        segnet.SegNet,
+        segnet.VARIANTS,
+        "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation",
+        "arXiv:1511.00561",
+        2017,
+        "Badrinarayanan, Kendall, Cipolla",
     ),
 )
 """Every model there is, paper by paper."""
