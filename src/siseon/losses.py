@@ -24,19 +24,6 @@ def pixel_cross_entropy(
     return F.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="sum") / total.clamp(min=1e-6)
 
 
-def median_frequency(
-    counts: Float[Tensor, " classes"], places: Float[Tensor, " classes"]
-) -> Float[Tensor, " classes"]:
-    """Weights that let rare classes count as much as frequent ones: the median frequency over that of each class.
-
-    counts: pixels of each class; places: pixels of all pictures in which it is seen; their ratio is its frequency
-    (Eigen, Fergus 2015, arXiv:1411.4734, section 6.3.2). A class that is never seen weighs nothing.
-    """
-    seen = counts > 0
-    frequency = counts / places.clamp(min=1)
-    return torch.where(seen, frequency[seen].quantile(0.5) / frequency.clamp(min=1e-12), 0.0)
-
-
 def binary_cross_entropy(logits: Float[Tensor, " samples"], truth: Float[Tensor, " samples"]) -> Float[Tensor, ""]:
     """The mean cross-entropy of sigmoid(logits) against truth in 0..1; 0 without samples."""
     return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / max(len(truth), 1)
