@@ -27,6 +27,7 @@ The landmarks of convolutional vision, running.
   siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, image folders)
   siseon train --resume RUN                          go on where a run stopped
   siseon predict RUN PHOTO ...                       find things in pictures; folders and patterns too
+  siseon portrait PHOTO ...                          blur what is behind the people, or behind --class dog
   siseon propose PHOTO ...                           where objects may be, by Selective Search
   siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
@@ -41,7 +42,7 @@ siseon COMMAND --help tells the options of a command. --debug, anywhere, shows w
 
 COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
-    **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
+    **dict.fromkeys(("predict", "portrait", "propose", "inspect", "models"), "pictures"),
     **dict.fromkeys(("check", "convert"), "datasets"),
 }
 """Command -> the module of siseon.commands that has it."""

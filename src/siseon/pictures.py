@@ -68,7 +68,7 @@ def read(source: str | Path) -> np.ndarray:
         pixels = _plain_jpeg(image, file)
         if pixels is None:
             return _decoded(image, str(path))
-        return _turned(pixels, _orientation(image))
+        return turned(pixels, _orientation(image))
 
 
 def size_and_turn(path: str | Path) -> tuple[Size, bool]:
@@ -242,7 +242,7 @@ def _decoded(image: Image.Image, name: str) -> np.ndarray:
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         raise _failure(name, error) from error
     # Asked after loading: by then Pillow has turned a TIFF itself and forgotten its orientation.
-    return _turned(pixels, _orientation(image))
+    return turned(pixels, _orientation(image))
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
@@ -282,7 +282,7 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels stored in one of the eight EXIF orientations (EXIF 2.32, tag 274) as they are to be seen."""
     if orientation == 1:
         return pixels

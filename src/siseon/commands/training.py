@@ -44,6 +44,7 @@ def train(
     from siseon.training.fit import fit
     from siseon.training.fit import resume as go_on
     from siseon.weights import build, load
+    from siseon.zoo import entry
 
     if resume is not None:
         go_on(resume, load=load, evaluate=validate)
@@ -52,7 +53,7 @@ def train(
         missing = "a model" if not recipe.model else "--data"
         raise RecipeError(f"{missing} is missing", "For example: siseon train faster_rcnn_mini --data scenes")
     plain = _of_a_size_that_suits(Recipe(**{**recipe.model_dump(), "options": dict(map(option, options))}))
-    data = open_data(plain.data)
+    data = open_data(plain.data, task=entry(plain.model).task)
     given = {"classes": data.classes, **plain.options}
     if plain.backbone is not None:
         given["backbone"] = plain.backbone
@@ -88,7 +89,7 @@ def evaluate(
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
-    """Compare what a model finds with the truth: AP or accuracy, of each class too, curves, confusion, pictures.
+    """Compare what a model finds with the truth: AP, accuracy or IoU, of each class too, curves, confusion, pictures.
 
     Args:
         model: a run folder, a .safetensors file, or the name of a model with --weights
@@ -110,7 +111,13 @@ def evaluate(
         raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
     with results(out, "evaluate") as folder, progress(f"{split} of {source}") as done:
         result = compare(
-            network, open_data(source), split=split, batch=batch, mirrored=mirrored, out=folder, progress=done
+            network,
+            open_data(source, task=network.task),
+            split=split,
+            batch=batch,
+            mirrored=mirrored,
+            out=folder,
+            progress=done,
         )
     print(result.table())
     for problem in result.problems:
@@ -229,7 +236,7 @@ def _test(run: Path, recipe: Recipe) -> None:
     from siseon.weights import load
 
     network = cast("Model", load(run).to(device_of(recipe)))
-    data = open_data(recipe.data)
+    data = open_data(recipe.data, task=network.task)
     if {"val", "test"} & set(data.splits):
         with progress("evaluating the best epoch on the test pictures") as done:
             result = compare(network, data, batch=recipe.batch, out=run / "test", progress=done)

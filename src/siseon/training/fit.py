@@ -95,9 +95,10 @@ def resume(
     folder = Path(folder)
     checkpoint.finish(folder)
     recipe = Recipe.from_toml(folder / "recipe.toml")
-    data = data or open_data(recipe.data)
     model = load(folder / checkpoint.LAST)
-    _check(preparation.contract(model), data)
+    facts = preparation.contract(model)
+    data = data or open_data(recipe.data, task=facts.task)
+    _check(facts, data)
     training = Training(model, recipe, folder)
     training.restore(folder)
     return _train(training, data, evaluate, progress or fitting(), augment)
@@ -276,7 +277,8 @@ def _check(model: preparation.Model, data: Data) -> None:
         raise DataError(f"{data.name} has no training pictures", "Call one of its splits train")
     if model.task != data.task:
         raise RecipeError(
-            f"the model is for {model.task}, the data for {data.task}", "Take another model, or other data"
+            f"the model is for {model.task}, the data for {data.task}",
+            "Take another model, or other data; open_data(..., task=model.task) gives maps where objects have shapes",
         )
     annotations = (data.train.annotation(index) for index in range(len(data.train)))
     if model.task == "detection" and model.needs_masks and not any(known.segments for known in annotations):
