@@ -214,8 +214,9 @@ class Body(nn.Module):
                 entering = dilation
                 for convolution in block.modules():
                     if isinstance(convolution, nn.Conv2d):
-                        dilation = max(dilation, entering * convolution.stride[0])
-                        _widen(convolution, entering)
+                        stride = convolution.stride[0]
+                        _widen(convolution, dilation)
+                        dilation = max(dilation, entering * stride)
         if dilation == 1:
             raise RecipeError("this network halves its maps by pooling, which cannot be dilated", "Take a resnet")
         self.strides = (*self.strides[:kept], *(self.strides[kept - 1],) * stages)

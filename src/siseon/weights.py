@@ -177,8 +177,9 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> tup
             candidates[kind] = {**part, **_convolutionised(tensors, model)} if part else part
     # A whole model has more tensors than its body, so that of two that fit equally well the body is meant.
     candidates |= {"": tensors, "torchvision": _translated(tensors, model)}
-    kind, best = max(candidates.items(), key=lambda item: sum(key in own for key in item[1]))
-    wanted = [key for key in _needed(own) if "body" not in kind or key.startswith(f"{prefix}body.")]
+    needed = _needed(own)
+    kind, best = max(candidates.items(), key=lambda item: sum(key in item[1] for key in needed))
+    wanted = [key for key in needed if "body" not in kind or key.startswith(f"{prefix}body.")]
     class_layers = _class_dependent(model)
     missing = [key for key in wanted if key not in best]
     wrong = [key for key in wanted if key in best and best[key].shape != own[key].shape and key not in class_layers]
