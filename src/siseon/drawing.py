@@ -1,4 +1,4 @@
-"""Boxes, masks, maps of classes and labels (Hangul too) onto pictures, sheets of pictures, and the font that all of them use.
+"""Boxes, masks, maps of classes and labels (Hangul too) onto pictures, sheets of pictures, and the font of them all.
 
 Lines and letters grow with the picture. A picture whose longer side is below 400 pixels is enlarged 2 to 4 times first,
 so that its labels can be read; what is returned is then larger than what was given.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as runs_code
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, Integer, UInt8
 from torch import Tensor
 
 from siseon.boxes.geometry import overlap
@@ -150,7 +150,7 @@ def confusion_of_labels(
 
 
 def confusion_of_maps(
-    predicted: Int64[Array, "height width"], truth: UInt8[Array, "height width"], *, classes: int
+    predicted: Integer[Array, "height width"], truth: UInt8[Array, "height width"], *, classes: int
 ) -> Int64[Array, "truth predicted"]:
     """Count what the pixels of each class were taken for: [classes, classes], row truth, column prediction.
 

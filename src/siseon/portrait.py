@@ -68,7 +68,7 @@ def portraits(
 
 
 def shape_of(prediction: Prediction, label: str) -> np.ndarray:
-    """Where things of the class `label` are, bool [height, width]. Raises RecipeError for a prediction without shapes."""
+    """Where things of the class `label` are, bool [height, width]. Raises RecipeError where there are no shapes."""
     place = prediction.classes.index(label)
     if isinstance(prediction, Segmentation):
         return np.asarray(prediction.labels.numpy() == place)
@@ -98,16 +98,14 @@ def soft_edge(pixels: np.ndarray, shape: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     guide = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     coarse = cv2.resize(shape.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    slope, offset = guided(guide, coarse, radius=max(round(max(size) / 80), 2), smallest=1e-3)
+    slope, offset = guided(guide, coarse, radius=max(round(max(size) / 50), 2), smallest=1e-3)
     slope, offset = (cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in (slope, offset))
     matte = slope * (grey.astype(np.float32) / 255) + offset
     matte = (matte - 0.1) / 0.8  # so that what is surely inside or outside is wholly so
     return np.asarray(np.clip(matte, 0, 1, out=matte))
 
 
-def guided(
-    guide: np.ndarray, target: np.ndarray, *, radius: int, smallest: float
-) -> tuple[np.ndarray, np.ndarray]:
+def guided(guide: np.ndarray, target: np.ndarray, *, radius: int, smallest: float) -> tuple[np.ndarray, np.ndarray]:
     """The slope and offset [height, width] that make the target, in each window, nearly slope * guide + offset.
 
     guide, target: float32 [height, width]; radius: half the side of a window; smallest: the variance of the guide below

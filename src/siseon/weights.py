@@ -97,8 +97,9 @@ def build(name: str, *, weights: str | Path | None = None, **arguments: object) 
     """Build the model `name` of the zoo, with its keyword arguments, and fill it with `weights`.
 
     weights: None for random ones; "imagenet" or "coco" for the official torchvision checkpoint (for a detector or
-    segmenter, "imagenet" fills its backbone); or a file (.safetensors or .pth) with the tensors of this model or of its backbone,
-    under our names or torchvision's. Class layers of another class count are left as they are and named in the log.
+    segmenter, "imagenet" fills its backbone); or a file (.safetensors or .pth) with the tensors of this model or of
+    its backbone, under our names or torchvision's. Class layers of another class count are left as they are and named
+    in the log.
     Raises RecipeError for a wrong name or argument, WeightsError for a missing, damaged or another model's file.
     """
     if weights is None:
@@ -228,7 +229,7 @@ def _spec_task(model: nn.Module) -> zoo.Task:
 
 
 def _convolutionised(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The fully connected layers of a classifier as the convolutions that the model's file says they are, where they fit.
+    """The fully connected layers of a classifier as the convolutions that the model's file says, where they fit.
 
     CLASSIFIER_NAMES, as TORCHVISION_NAMES, gives their names. A row of the layer is one filter, flattened.
     """

@@ -203,9 +203,7 @@ def moved_map(semantic: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarra
     """The classes [height, width] uint8 after the picture moved: of the nearest pixel each; VOID beyond the edge."""
     if _only_scales(matrix, semantic, size):
         return cv2.resize(semantic, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    return cv2.warpAffine(
-        semantic, _from_centres(matrix), size[::-1], flags=cv2.INTER_NEAREST, borderValue=VOID
-    )
+    return cv2.warpAffine(semantic, _from_centres(matrix), size[::-1], flags=cv2.INTER_NEAREST, borderValue=VOID)
 
 
 def moved_segment(segment: Segments, matrix: np.ndarray, size: Size) -> Segments:

@@ -164,7 +164,8 @@ def examine(data: Data, on_progress: Callable[[int, int], None] | None = None) -
 class _Look:
     """What is kept of one picture: its name, and why it cannot be read, or two hashes of its pixels and its objects.
 
-    labels: those that count, the picture's own for classification, those in its map for segmentation; areas: of the boxes; crowd: how many are crowd.
+    labels: those that count, the picture's own for classification, those in its map for segmentation; areas: of
+    the boxes; crowd: how many are crowd.
     """
 
     name: str

@@ -34,7 +34,8 @@ class Annotation:
 
     name is unique in its data set (a relative path, or scenes/train/000012); boxes [objects, 4] float32 xyxy; labels
     [objects] int64; crowd [objects] bool; segments: one per object, or empty; label: the class of the whole picture;
-    semantic: the class of each pixel, [height, width] uint8 with VOID, once somebody asked for it; sentences: language -> sentences about it.
+    semantic: the class of each pixel, [height, width] uint8 with VOID, once somebody asked for it; sentences:
+    language -> sentences about it.
     """
 
     name: str

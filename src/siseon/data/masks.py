@@ -1,7 +1,7 @@
-"""Pictures beside maps of their classes: images/ and masks/, train/ and trainannot/, JPEGImages/ and SegmentationClass/.
+"""Pictures beside maps of their classes: images/ and masks/, train/ and trainannot/, or as Pascal VOC has them.
 
-A map has the name of its picture, perhaps with "_mask", "_L" or the like behind it, and lies in a folder whose name says
-what it is (mask, label, annot, segmentation, gt), or beside the picture with such an ending. It holds
+A map has the name of its picture, perhaps with "_mask", "_L" or the like behind it, and lies in a folder whose name
+says what it is (mask, label, annot, segmentation, gt), or beside the picture with such an ending. It holds
 - indices: grey PNG, or PNG with a palette; 255 is void. A map of 0 and 255 alone is background and foreground.
 - or colours, which a table of classes explains; without a table each colour is a class.
 The table is one of the files in `TABLES` with a class a line: "sky", "0 sky", "sky, 128, 128, 128", "128 128 128 sky",
@@ -33,7 +33,9 @@ ENDINGS = re.compile(r"[_-](?:l|masks?|labels?|gt|seg|segmentation|annot|annotat
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
 """Formats that keep numbers as they are; a JPEG invents new ones."""
 
-TABLES = re.compile(r"(?:class(?:es)?(?:_names|_dict|_list)?|labels?|label_?(?:map|colors|colours)|codes|names|palette)")
+TABLES = re.compile(
+    r"(?:class(?:es)?(?:_names|_dict|_list)?|labels?|label_?(?:map|colors|colours)|codes|names|palette)"
+)
 """Names of the files that list classes, without .txt, .csv or .json, in lower case."""
 
 VOID_NAMES = {"void", "ignore", "ignored", "unlabeled", "unlabelled", "don't care"}

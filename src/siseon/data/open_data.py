@@ -51,8 +51,8 @@ def open_data(
     Formats: Pascal VOC, COCO JSON, YOLO text, pictures and maps of their classes, a folder of pictures for each class,
     arrays in an .npz. task: what the data shall be for, where it can be for several; "segmentation" makes maps of
     objects with shapes (scenes, COCO, panoptic COCO), with a class "background" first. Left out, or another, the data
-    is what it is. classes: keep only these, in this order (a model's, to evaluate it). A folder that is called like a built-in set is opened as
-    "./scenes".
+    is what it is. classes: keep only these, in this order (a model's, to evaluate it). A folder that is called like a
+    built-in set is opened as "./scenes".
 
     Splits are the data's own. Where it has only train, or one pool, 80 / 10 / 10 % become train, val and test by a
     hash of each picture's name and `seed`; where it has train and test only, 10 % of train become val. Copies of a

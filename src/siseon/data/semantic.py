@@ -53,7 +53,9 @@ class Painted:
         size = (size[0], size[1])
         classes = np.zeros(size, np.uint8)
         if len(known.segments) != len(known.boxes):
-            raise DataError(f"{known.path or known.name}: an object has no shape, only a box", "Draw it, or leave it out")
+            raise DataError(
+                f"{known.path or known.name}: an object has no shape, only a box", "Draw it, or leave it out"
+            )
         masks = [mask(segment, size) for segment in known.segments]
         for number in sorted(range(len(masks)), key=lambda number: -int(np.count_nonzero(masks[number]))):
             classes[masks[number]] = VOID if known.crowd[number] else known.labels[number] + 1
@@ -90,9 +92,9 @@ def painted(data: Data) -> Data:
 def class_weights(dataset: Dataset) -> list[float]:
     """Weights that let rare classes count as much as frequent ones: the median frequency over that of each class.
 
-    The frequency of a class is its pixels over all known pixels of the pictures in which it is seen (Eigen, Fergus 2015,
-    arXiv:1411.4734, section 6.3.2). A class that is never seen weighs nothing. Reads all maps; one that cannot be read
-    is passed over.
+    The frequency of a class is its pixels over all known pixels of the pictures in which it is seen (Eigen, Fergus
+    2015, arXiv:1411.4734, section 6.3.2). A class that is never seen weighs nothing. Reads all maps; one that cannot
+    be read is passed over.
     """
     assert isinstance(dataset, Maps)
     counts = np.zeros(len(dataset.classes))

@@ -111,12 +111,9 @@ def test_torchvision_names_of_the_auxiliary_head_are_known():
     tiny = {"backbone": "resnet_mini", "auxiliary": True, "classes": 3}
     model = DilatedFCN(**tiny)
     ours = {name for name in model.state_dict() if name.startswith(("head", "auxiliary"))}
-    theirs = [
-        f"{head}.{part}"
-        for head in ("classifier", "aux_classifier")
-        for part in ("0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked")
-        + ("4.weight", "4.bias")
-    ]
+    norm = [f"1.{part}" for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")]
+    parts = ["0.weight", *norm, "4.weight", "4.bias"]
+    theirs = [f"{head}.{part}" for head in ("classifier", "aux_classifier") for part in parts]
     assert set(weights._renamed(dict.fromkeys(theirs, torch.zeros(1)), weights._rules(model))) == ours
 
 

@@ -54,11 +54,7 @@ def test_the_loss_is_the_mean_over_the_known_pixels():
     images, labels = torch.rand(2, 3, 16, 16), torch.randint(0, 2, (2, 16, 16), dtype=torch.uint8)
     labels[0, :5], labels[1, :, 3] = VOID, VOID
     log_shares = model(images).log_softmax(1)
-    terms = [
-        -log_shares[n, int(labels[n, y, x]), y, x]
-        for n, y, x in np.ndindex(2, 16, 16)
-        if labels[n, y, x] != VOID
-    ]
+    terms = [-log_shares[n, int(labels[n, y, x]), y, x] for n, y, x in np.ndindex(2, 16, 16) if labels[n, y, x] != VOID]
     torch.testing.assert_close(model.loss(images, labels)["class"], torch.stack(terms).mean())
 
 
