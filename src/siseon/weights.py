@@ -271,8 +271,10 @@ def _renamed(tensors: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]) ->
 def _on_meta(model: nn.Module, classes: int) -> dict[str, Tensor]:
     """The state dict of the same model with another class count, without memory."""
     spec = _spec(model)
+    # Weights of the classes are as many as these, and change no shape.
+    arguments = {name: value for name, value in spec["arguments"].items() if name != "class_weights"}
     with torch.device("meta"):
-        return zoo.create(spec["name"], **{**spec["arguments"], "classes": classes}).state_dict()
+        return zoo.create(spec["name"], **{**arguments, "classes": classes}).state_dict()
 
 
 def _class_dependent(model: nn.Module) -> set[str]:

@@ -74,7 +74,8 @@ def test_the_encoder_takes_the_weights_of_a_classifier(tmp_path):
         nn.init.uniform_(norm.running_mean)
     file = weights.save(vgg, tmp_path / "vgg.safetensors")
     options = {"backbone": "vgg_mini", "backbone_options": {"norm": True}, "depths": [1, 1, 1, 1, 1]}
-    model = weights.build("segnet", weights=file, **options).eval()
+    balanced = {"classes": ["길", "sky"], "class_weights": [0.5, 2.0]}
+    model = weights.build("segnet", weights=file, **options, **balanced).eval()
     picture = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(model.encoded(picture)[0], vgg.body.features(picture)[-1])
 
