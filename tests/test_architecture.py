@@ -33,6 +33,7 @@ LAYERS = [
     ["gallery", "models.classification", "training.recipe", "training.schedules"],
     [
         "models.detection",
+        "models.segmentation",
         "models.generation",
         "models.control",
         "evaluation",
@@ -43,6 +44,7 @@ LAYERS = [
         "judging",
         "painting",
     ],
+    ["portrait"],
     ["zoo"],
     ["weights", "model_sizes"],
     ["comparison", "searching", "playing", "blurring", "demo"],

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from siseon import zoo
-from siseon.interface import Classification, Detections, RecipeError, Target
+from siseon.interface import Classification, Detections, RecipeError, Segmentation, Target
 
 ELSEWHERE = zoo.names("generation") + zoo.names("control")  # their contracts: tests/models
 SMALL = {name: {} for name in zoo.ZOO if name.endswith("_mini") and name not in ELSEWHERE}
@@ -24,6 +24,9 @@ SMALL |= {
     },
     "yolo": {"width": 0.03125, "hidden": 8, "grid": 2, "size": 128},
     "retinanet": {"backbone": "resnet_mini", "channels": 8, "depth": 1, "sizing": [96, 160, 32], "count": 50},
+    "fcn": {"backbone": "vgg_mini", "hidden": 8, "kernel": 1, "sizing": [96, 160, 32]},
+    "fcn_resnet50": {"backbone": "resnet_mini", "auxiliary": True, "sizing": [96, 160, 1]},
+    "segnet_mobilenet_v2": {"backbone_options": {"width": 0.35}, "least": 8, "sizing": [96, 160, 32]},
 }
 """Models of pictures that are small enough to run here; what plays games is in models/control/test_dqn.py."""
 CLASSES = ["고양이", "dog", "새"]
@@ -38,6 +41,8 @@ def batch_and_targets(model):
     if model.task == "classification":
         return torch.rand(2, 3, model.crop, model.crop), torch.tensor([0, 2])
     images = torch.rand(2, 3, 96, 96)
+    if model.task == "segmentation":
+        return images, torch.randint(0, 3, (2, 96, 96), dtype=torch.uint8)
     boxes = torch.tensor([[10.0, 10, 50, 60], [40, 40, 90, 80]])
     masks = torch.zeros(2, 96, 96, dtype=torch.bool)
     masks[0, 10:60, 10:50], masks[1, 40:80, 40:90] = True, True
@@ -63,7 +68,7 @@ def test_losses_are_finite_and_reach_every_parameter(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_predictions_carry_the_names_of_the_classes(name):
     model = small(name).train()
-    kind = Classification if model.task == "classification" else Detections
+    kind = {"classification": Classification, "detection": Detections, "segmentation": Segmentation}[model.task]
     found = model.predict([torch.rand(3, 40, 70), torch.rand(3, 90, 60)], batch=2)
     assert [(type(each), each.classes) for each in found] == [(kind, tuple(CLASSES))] * 2
     assert all(part.training for part in model.modules())

@@ -16,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol, cast
 
+import cv2
 import numpy as np
 import torch
 from rich import box
@@ -26,9 +27,16 @@ from torch import Tensor, nn
 
 from siseon import metrics
 from siseon.data.augment import runs
-from siseon.data.dataset import Annotation, Data, Dataset, Problem, Segments, Task
-from siseon.interface import Classification, DataError, Detections, PictureError, Prediction, Target
+from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem, Task, areas_of
+from siseon.interface import Classification, DataError, Detections, PictureError, Prediction, Segmentation, Target
 from siseon.metrics import CocoScores, Curve, Masks, Runs
+
+CHOOSING = (
+    *("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP"),
+    *("accuracy", "top5", "macro_F1"),
+    *("mean_IoU", "pixel_accuracy", "mean_accuracy"),
+)
+"""The figures by which `validate` chooses, those that a task has; its first is the main one."""
 
 
 class Model(Protocol):
@@ -44,7 +52,8 @@ class Answer:
     """What a model said to one picture: its number in the split, what is known of it, and the prediction.
 
     areas [objects]: of the true objects, in pixels. found_masks, true_masks: as run-length codes, where model and data
-    have masks; prediction and annotation are without, because masks that are not coded fill the memory.
+    have masks; prediction and annotation are without, because masks that are not coded fill the memory. found_map: the
+    labels of a Segmentation as a PNG, of which the prediction is without; pixels: the confusion of this picture's.
     """
 
     index: int
@@ -53,11 +62,15 @@ class Answer:
     areas: Tensor
     found_masks: Sequence[Runs] | None = None
     true_masks: Sequence[Runs] | None = None
+    found_map: bytes | None = None
+    pixels: np.ndarray | None = None
 
     @staticmethod
     def of(index: int, annotation: Annotation, prediction: Prediction) -> Answer:
-        """The answer with its masks coded."""
-        areas, found, true = _areas(annotation), None, None
+        """The answer with its masks or its map coded."""
+        if isinstance(prediction, Segmentation):
+            return _answer_of_map(index, annotation, prediction)
+        areas, found, true = torch.from_numpy(areas_of(annotation)), None, None
         if isinstance(prediction, Detections) and prediction.masks is not None:
             found = metrics.run_lengths(prediction.masks)
             if len(annotation.segments) == len(annotation.boxes):
@@ -81,15 +94,20 @@ class Answer:
             found = replace(found, masks=metrics.decoded(self.found_masks))
         return truth, found
 
+    def found_labels(self) -> np.ndarray:
+        """The labels that a segmenter gave, [height, width] uint8."""
+        return cast(np.ndarray, cv2.imdecode(np.frombuffer(self.found_map or b"", np.uint8), cv2.IMREAD_UNCHANGED))
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """A model's answers to a split, and what they are worth.
 
-    metrics: the main figure first ("AP50" or "accuracy"), all 0..1 except pictures, unreadable and ms_per_picture,
-    which is the time within `predict` in batches, reading the files not counted; "mask_AP50" and its like where model
-    and data have masks. per_class: class -> figures. confusion: [truth, predicted], for detection with the background
-    last, at score and overlap 0.5. curves: class -> precision against recall, of the boxes.
+    metrics: the main figure first ("AP50", "accuracy" or "mean_IoU"), all 0..1 except pictures, unreadable and
+    ms_per_picture, which is the time within `predict` in batches, reading the files not counted; "mask_AP50" and its
+    like where model and data have masks. per_class: class -> figures. confusion: [truth, predicted], for detection
+    with the background last, at score and overlap 0.5; for segmentation of pixels. curves: class -> precision against
+    recall, of the boxes.
     """
 
     task: Task
@@ -149,26 +167,25 @@ def evaluate(
     """
     dataset = _split_of(data, split) if isinstance(data, Data) else data
     translate = _translation(model, dataset)
-    options = {"score": score} if model.task == "detection" else {"mirrored": True} if mirrored else {}
+    options = options_of(model.task, score=score, mirrored=mirrored)
     answers: list[Answer] = []
     problems: list[Problem] = []
     seconds = 0.0
     done = 0
-    for numbers, pictures, broken in _batches(dataset, batch):
+    for known, pictures, broken in _batches(dataset, batch):
         problems += broken
         if pictures:
             start = perf_counter()
             predictions = model.predict(pictures, batch=batch, **options)
             seconds += perf_counter() - start
             answers += [
-                Answer.of(number, dataset.annotation(number), translate(prediction))
-                for number, prediction in zip(numbers, predictions, strict=True)
+                Answer.of(number, annotation, translate(prediction))
+                for (number, annotation), prediction in zip(known, predictions, strict=True)
             ]
         done += len(pictures) + len(broken)
         if progress is not None:
             progress(done, len(dataset))
-    judge = _judge_detections if model.task == "detection" else _judge_labels
-    figures, per_class, confusion, curves = judge(answers, dataset.classes)
+    figures, per_class, confusion, curves = JUDGES[model.task](answers, dataset.classes)
     figures |= {
         "pictures": float(len(answers)),
         "unreadable": float(len(problems)),
@@ -186,9 +203,8 @@ def evaluate(
 
 def validate(model: nn.Module, dataset: Dataset, *, batch: int = 8) -> dict[str, float]:
     """The few figures that choose the best epoch, the main one first; the same numbers for the same weights."""
-    chosen = ("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP", "accuracy", "top5", "macro_F1")
     figures = evaluate(cast(Model, model), dataset, batch=batch).metrics
-    return {name: figures[name] for name in chosen if name in figures}
+    return {name: figures[name] for name in CHOOSING if name in figures}
 
 
 Judgement = tuple[dict[str, float], dict[str, dict[str, float]], np.ndarray, dict[str, Curve]]
@@ -248,6 +264,43 @@ def _judge_labels(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
     return whole, per_class, confusion, {}
 
 
+def _judge_maps(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    for answer in answers:
+        confusion += 0 if answer.pixels is None else answer.pixels
+    rows = zip(classes, *metrics.class_overlaps(confusion), confusion.sum(1), strict=True)
+    per_class = {
+        name: {"IoU": float(iou), "accuracy": float(accuracy), "pixels": float(pixels)}
+        for name, iou, accuracy, pixels in rows
+    }
+    return metrics.segmentation_figures(confusion), per_class, confusion, {}
+
+
+JUDGES: dict[Task, Callable[[list[Answer], tuple[str, ...]], Judgement]] = {
+    "detection": _judge_detections,
+    "classification": _judge_labels,
+    "segmentation": _judge_maps,
+}
+
+
+def _answer_of_map(index: int, annotation: Annotation, prediction: Segmentation) -> Answer:
+    found = prediction.labels.to(torch.uint8).numpy()
+    assert annotation.semantic is not None
+    pixels = metrics.confusion_of_maps(found, annotation.semantic, classes=len(prediction.classes))
+    code = cv2.imencode(".png", found)[1].tobytes()
+    nothing = torch.zeros(0, 0)
+    empty = Segmentation(nothing.long(), nothing, prediction.classes)
+    known = replace(annotation, semantic=None)
+    return Answer(index, known, empty, torch.zeros(0), found_map=code, pixels=pixels)
+
+
+def options_of(task: Task, *, score: float, mirrored: bool) -> dict[str, Any]:
+    """What `predict` of a model takes beside pictures."""
+    if task == "detection":
+        return {"score": score}
+    return {"mirrored": True} if mirrored and task == "classification" else {}
+
+
 def _split_of(data: Data, split: str) -> Dataset:
     return data.split(*{"test": ("test", "val"), "val": ("val", "test")}.get(split, (split,)))
 
@@ -261,7 +314,7 @@ def _translation(model: Model, dataset: Dataset) -> Callable[[Any], Prediction]:
         return lambda prediction: prediction
     known = {name: label for label, name in enumerate(dataset.classes)}
     labels = torch.tensor([known.get(name, -1) for name in model.classes])
-    fits = set(model.classes) == set(known) if model.task == "classification" else bool((labels >= 0).any())
+    fits = bool((labels >= 0).any()) if model.task == "detection" else set(model.classes) == set(known)
     if not fits:
         raise DataError(
             f"The model knows the classes {_few(model.classes)}, the data has {_few(dataset.classes)}",
@@ -277,48 +330,48 @@ def _translation(model: Model, dataset: Dataset) -> Callable[[Any], Prediction]:
     def translate_classification(found: Classification) -> Classification:
         return Classification(torch.zeros(len(labels)).index_copy(0, labels, found.scores), dataset.classes)
 
-    return translate_detections if model.task == "detection" else translate_classification
+    def translate_segmentation(found: Segmentation) -> Segmentation:
+        return Segmentation(labels[found.labels], found.scores, dataset.classes)
+
+    translations: dict[Task, Callable[[Any], Prediction]] = {
+        "detection": translate_detections,
+        "classification": translate_classification,
+        "segmentation": translate_segmentation,
+    }
+    return translations[model.task]
 
 
-def _batches(dataset: Dataset, batch: int) -> Iterator[tuple[list[int], list[np.ndarray], list[Problem]]]:
-    """Numbers and pictures, `batch` at a time, read ahead by two threads; and what could not be read among them."""
+Known = tuple[int, Annotation]
+"""The number of a picture in its split, and what is known of it, with its map where there is one."""
 
-    def read(number: int) -> np.ndarray | PictureError:
+
+def _batches(dataset: Dataset, batch: int) -> Iterator[tuple[list[Known], list[np.ndarray], list[Problem]]]:
+    """What is known, and pictures, `batch` at a time, read ahead by two threads; and what could not be read."""
+    with_maps = dataset.task == "segmentation" and isinstance(dataset, Maps)
+
+    def read(number: int) -> tuple[np.ndarray, np.ndarray | None] | DataError | PictureError:
         try:
-            return dataset.picture(number)
-        except PictureError as error:
+            return dataset.picture(number), dataset.semantic(number) if with_maps else None  # type: ignore[attr-defined]
+        except (DataError, PictureError) as error:
             return error
 
     with ThreadPoolExecutor(2) as readers:
         waiting = deque(readers.submit(read, number) for number in range(min(2 * batch, len(dataset))))
         for first in range(0, len(dataset), batch):
-            numbers, pictures, broken = [], [], []
+            known: list[Known] = []
+            pictures: list[np.ndarray] = []
+            broken: list[Problem] = []
             for number in range(first, min(first + batch, len(dataset))):
-                picture = waiting.popleft().result()
+                found = waiting.popleft().result()
                 if number + 2 * batch < len(dataset):
                     waiting.append(readers.submit(read, number + 2 * batch))
-                if isinstance(picture, PictureError):
-                    broken.append(Problem(dataset.annotation(number).name, picture.problem, "passed over"))
+                annotation = dataset.annotation(number)
+                if isinstance(found, Exception):
+                    broken.append(Problem(annotation.name, found.problem, "passed over"))
                 else:
-                    numbers.append(number)
-                    pictures.append(picture)
-            yield numbers, pictures, broken
-
-
-def _areas(annotation: Annotation) -> Tensor:
-    """The area of each object in pixels: of its shape where the data has one, as COCO counts, else of its box."""
-    boxes = annotation.boxes.astype(np.float64)
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    for row, segments in enumerate(annotation.segments):
-        areas[row] = _area_of(segments) or areas[row]
-    return torch.from_numpy(areas)
-
-
-def _area_of(segments: Segments) -> float:
-    if isinstance(segments, np.ndarray):
-        return float(np.count_nonzero(segments))
-    # the shoelace formula, polygon by polygon
-    return sum(abs(float(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1)))) / 2 for x, y in (part.T for part in segments))
+                    known.append((number, replace(annotation, semantic=found[1])))
+                    pictures.append(found[0])
+            yield known, pictures, broken
 
 
 def _few(names: tuple[str, ...]) -> str:
@@ -332,6 +385,6 @@ def _without_nan(figures: Mapping[str, float]) -> dict[str, float | None]:
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    if name in ("pictures", "unreadable", "objects"):
+    if name in ("pictures", "unreadable", "objects", "pixels"):
         return str(int(value))
     return f"{value:.1f}" if name == "ms_per_picture" else f"{value:.3f}"

@@ -35,8 +35,9 @@ from siseon.models.classification import (
 from siseon.models.control import dqn
 from siseon.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, refine_rcnn, retinanet, ssd, yolo
 from siseon.models.generation import dcgan, gan
+from siseon.models.segmentation import fcn, segnet
 
-Task: TypeAlias = Literal["classification", "detection", "generation", "control"]
+Task: TypeAlias = Literal["classification", "detection", "segmentation", "generation", "control"]
 
 
 class Entry(NamedTuple):
@@ -67,6 +68,12 @@ LENET = (
     "Proc. IEEE 86(11)",
     1998,
     "LeCun, Bottou, Bengio, Haffner",
+)
+FULLY_CONVOLUTIONAL = (
+    "Fully Convolutional Networks for Semantic Segmentation",
+    "arXiv:1411.4038",
+    2015,
+    "Long, Shelhamer, Darrell",
 )
 WIDE_RESNET = ("Wide Residual Networks", "arXiv:1605.07146", 2016, "Zagoruyko, Komodakis")
 
@@ -266,6 +273,17 @@ FAMILIES = (
         "MVA 2017",
         2017,
         "Roh, Lee",
+    ),
+    Family("segmentation", fcn.FCN, fcn.VARIANTS, *FULLY_CONVOLUTIONAL),
+    Family("segmentation", fcn.DilatedFCN, fcn.DILATED_VARIANTS, *FULLY_CONVOLUTIONAL),
+    Family(
+        "segmentation",
+        segnet.SegNet,
+        segnet.VARIANTS,
+        "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation",
+        "arXiv:1511.00561",
+        2017,
+        "Badrinarayanan, Kendall, Cipolla",
     ),
     Family(
         "generation",

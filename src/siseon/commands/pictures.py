@@ -1,4 +1,4 @@
-"""Commands that look at pictures and into networks: predict, propose, inspect, models."""
+"""Commands that look at pictures and into networks: predict, portrait, propose, inspect, models."""
 
 from __future__ import annotations
 
@@ -55,6 +55,44 @@ def predict(
         print(f"passed over: {left_out.problem}", file=sys.stderr)
     print(f"{len(found) - len(faults)} of {len(found)} pictures; they and predictions.json are in {folder}")
     return 2 if len(faults) == len(found) else 0
+
+
+def portrait(
+    photos: Positional[tuple[str, ...]],
+    *,
+    label: Annotated[str, arg(name="class")] = "person",
+    blur: float | None = None,
+    score: float = 0.5,
+    model: str = "fcn_resnet50",
+    weights: str | None = None,
+    device: str = "auto",
+    out: Path | None = None,
+) -> int:
+    """Blur what is behind the people, or behind the things of another class, in photos; size and EXIF stay.
+
+    Args:
+        photos: files, folders, patterns such as "photos/*.jpg"
+        label: what stays sharp: a class that the model knows, e.g. dog
+        blur: deviation of the blur in pixels of the photo; a fiftieth of the shorter side if left out
+        score: least score of a detection, 0 to 1, where the model is a Mask R-CNN
+        model: a segmenter or a Mask R-CNN: a run folder, a .safetensors file, or a name of the zoo
+        weights: coco or a file, where the model is given by its name; coco if left out
+        device: auto, cpu, cuda, mps
+        out: folder for the results; runs/portrait-N if left out
+    """
+    from siseon import zoo
+    from siseon.portrait import portraits
+
+    found, missing = _named(photos)
+    network = trained(model, weights or ("coco" if model in zoo.ZOO else None), device)
+    with results(out, "portrait") as folder:
+        faults = portraits(network, found, folder, label=label, blur=blur, score=score)
+    for left_out in (*missing, *faults):
+        print(f"passed over: {left_out.problem}", file=sys.stderr)
+    if len(faults) == len(found):
+        raise faults[0]
+    print(f"{len(found) - len(faults)} of {len(found)} photos are in {folder}")
+    return 0
 
 
 def inspect(
@@ -161,7 +199,9 @@ def propose(
 
 
 def models(
-    *, task: Literal["all", "classification", "detection", "generation", "control"] = "all", json: bool = False
+    *,
+    task: Literal["all", "classification", "detection", "segmentation", "generation", "control"] = "all",
+    json: bool = False,
 ) -> None:
     """List the models: task, parameters with the default classes, MACs of a picture of their own size, year, paper.
 

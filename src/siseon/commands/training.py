@@ -15,6 +15,7 @@ from siseon.commands.output import progress, results
 from siseon.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from siseon.data.dataset import Task
     from siseon.evaluation import Model
 
 
@@ -60,7 +61,9 @@ def train(
     if entry(plain.model).task == "generation":
         with results(out, "train") as folder:
             return play_anew(plain, folder)
-    data = open_data(plain.data)
+    if entry(plain.model).task == "control":
+        raise RecipeError(f"{plain.model} learns a game, not from pictures", "For example: siseon play breakout_mini")
+    data = open_data(plain.data, task=cast("Task", entry(plain.model).task))
     given = {"classes": data.classes, **plain.options}
     if plain.backbone is not None:
         given["backbone"] = plain.backbone
@@ -97,7 +100,7 @@ def evaluate(
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
-    """Compare what a model finds with the truth: AP or accuracy, of each class too, curves, confusion, pictures.
+    """Compare what a model finds with the truth: AP, accuracy or IoU, of each class too, curves, confusion, pictures.
 
     Args:
         model: a run folder, a .safetensors file, or the name of a model with --weights
@@ -120,7 +123,13 @@ def evaluate(
         raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
     with results(out, "evaluate") as folder, progress(f"{split} of {source}") as done:
         result = compare(
-            network, open_data(source), split=split, batch=batch, mirrored=mirrored, out=folder, progress=done
+            network,
+            open_data(source, task=network.task),
+            split=split,
+            batch=batch,
+            mirrored=mirrored,
+            out=folder,
+            progress=done,
         )
     print(result.table())
     for problem in result.problems:
@@ -239,7 +248,7 @@ def _test(run: Path, recipe: Recipe) -> None:
     from siseon.weights import load
 
     network = cast("Model", load(run).to(device_of(recipe)))
-    data = open_data(recipe.data)
+    data = open_data(recipe.data, task=network.task)
     if {"val", "test"} & set(data.splits):
         with progress("evaluating the best epoch on the test pictures") as done:
             result = compare(network, data, batch=recipe.batch, out=run / "test", progress=done)

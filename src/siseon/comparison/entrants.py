@@ -55,6 +55,12 @@ def _model(name: str, family: Family) -> str:
 
 
 def _check_tasks(models: Sequence[str], data: Data) -> None:
+    maps = [model for model in models if zoo.entry(model).task == "segmentation"]
+    if maps:
+        raise RecipeError(
+            f"{maps[0]} is for segmentation, which is not compared yet",
+            "Train and evaluate each: siseon train, evaluate",
+        )
     tasks: dict[str, str] = {}
     for model in models:
         tasks.setdefault(zoo.entry(model).task, model)

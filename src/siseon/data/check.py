@@ -14,9 +14,9 @@ import numpy as np
 from rich.cells import cell_len
 
 from siseon import pictures
-from siseon.data.dataset import Annotation, Data, Dataset, Problem
+from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem
 from siseon.data.open_data import UnusableDataError, open_data
-from siseon.interface import PictureError, Size
+from siseon.interface import VOID, DataError, PictureError, Size
 
 SMALL, LARGE = 32**2, 96**2
 """COCO's limits of small, medium and large objects, in pixels of area (cocodataset.org/#detection-eval)."""
@@ -164,7 +164,8 @@ def examine(data: Data, on_progress: Callable[[int, int], None] | None = None) -
 class _Look:
     """What is kept of one picture: its name, and why it cannot be read, or two hashes of its pixels and its objects.
 
-    labels: those that count, the picture's own for classification; areas: of the boxes; crowd: how many are crowd.
+    labels: those that count, the picture's own for classification, those in its map for segmentation; areas: of
+    the boxes; crowd: how many are crowd.
     """
 
     name: str
@@ -184,12 +185,14 @@ def _looked(dataset: Dataset) -> Iterator[_Look]:
         try:
             picture = dataset.picture(index)
             turned = bool(annotation.path) and pictures.size_and_turn(annotation.path or "")[1]
-        except PictureError as error:
+            labels, areas = _counted(annotation)
+            if dataset.task == "segmentation" and isinstance(dataset, Maps):
+                labels = tuple(label for label in np.unique(dataset.semantic(index)).tolist() if label != VOID)
+        except (DataError, PictureError) as error:
             yield _Look(annotation.name, error.problem.removeprefix(f"{annotation.path}: "))
             continue
         size = (picture.shape[0], picture.shape[1])
         digest = blake2b(str(size).encode() + picture.tobytes(), digest_size=16).digest()
-        labels, areas = _counted(annotation)
         crowd = int(annotation.crowd.sum())
         yield _Look(annotation.name, "", digest, brightness_steps(picture), size, turned, labels, areas, crowd)
 

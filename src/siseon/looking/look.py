@@ -20,7 +20,7 @@ from siseon.inspection.class_activation import grad_cam
 from siseon.inspection.guided_backpropagation import guided_backpropagation
 from siseon.inspection.occlusion import Box, covered, occlusion
 from siseon.inspection.words import Language
-from siseon.interface import Classification, Images, Prediction, RecipeError, SiseonError
+from siseon.interface import Classification, Images, Prediction, RecipeError, Segmentation, SiseonError
 from siseon.looking import figures, page
 from siseon.looking.figures import Row
 from siseon.looking.words import sentence
@@ -176,6 +176,8 @@ def _input(this: Look) -> None:
     this.add("input", [this.say("input text", height=height, width=width)], "input.png")
     if isinstance(this.prediction, Classification):
         rows = [(name, f"{score:.3f}") for name, score in this.prediction.top(5)]
+    elif isinstance(this.prediction, Segmentation):
+        rows = [(name, f"{share:.1%}") for name, share in this.prediction.shares().items()][:10]
     else:
         sure = this.prediction.above(SCORE)
         rows = [(name, f"{score:.3f}") for name, score in zip(sure.names, sure.scores.tolist(), strict=True)][:10]

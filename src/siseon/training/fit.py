@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from torch.nn.utils import clip_grad_norm_
 from siseon import tensorfile
 from siseon.data.augment import Augment, Augmentation
 from siseon.data.batches import Batch, Batches
-from siseon.data.dataset import Data, Dataset
+from siseon.data.dataset import Data, Dataset, Task
 from siseon.data.open_data import open_data
 from siseon.interface import DataError, RecipeError, SiseonError
 from siseon.layers import inference
@@ -95,9 +96,10 @@ def resume(
     folder = Path(folder)
     checkpoint.finish(folder)
     recipe = Recipe.from_toml(folder / "recipe.toml")
-    data = data or open_data(recipe.data)
     model = load(folder / checkpoint.LAST)
-    _check(preparation.contract(model), data)
+    facts = preparation.contract(model)
+    data = data or open_data(recipe.data, task=cast(Task, facts.task))
+    _check(facts, data)
     training = Training(model, recipe, folder)
     training.restore(folder)
     return _train(training, data, evaluate, progress or fitting(), augment)
@@ -277,7 +279,8 @@ def _check(model: preparation.Model, data: Data) -> None:
     if model.task != data.task:
         raise RecipeError(
             f"the model is for {model.task}, the data for {data.task}",
-            "Learn a game with siseon play" if model.task == "control" else "Take another model, or other data",
+            "Take another model (siseon play learns a game), or other data; open_data(..., task=model.task) gives maps "
+            "where objects have shapes",
         )
     annotations = (data.train.annotation(index) for index in range(len(data.train)))
     if model.task == "detection" and model.needs_masks and not any(known.segments for known in annotations):

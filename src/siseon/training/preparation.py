@@ -26,7 +26,7 @@ from siseon.training.transfer import BODY_SHARE, body_of, transferred
 class Model(Protocol):
     """What training asks of a model beside being an nn.Module: the contract in docs/architecture.md.
 
-    A detector has `sizing` and `needs_masks`, a classifier `resize` and `crop`.
+    A detector has `sizing` and `needs_masks`, a segmenter `sizing`, a classifier `resize` and `crop`.
     """
 
     task: str
@@ -118,7 +118,7 @@ def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> None:
 def frame_of(model: nn.Module) -> Frame:
     """How pictures become the model's input."""
     facts = contract(model)
-    return facts.sizing if facts.task == "detection" else Crop(facts.resize, facts.crop)
+    return Crop(facts.resize, facts.crop) if facts.task == "classification" else facts.sizing
 
 
 def learns_masks(model: nn.Module) -> bool:
@@ -140,9 +140,9 @@ def augment_of(recipe: Recipe) -> Augment:
 
 
 def mixed(batch: Batch, recipe: Recipe, classes: int, *, step: int) -> tuple[Images, Tensor | list[Target]]:
-    """Pictures and targets of a batch after the recipe's label smoothing and mixing; a detector's are left alone."""
+    """Pictures and targets of a batch after the recipe's label smoothing and mixing; only a classifier's change."""
     images, labels = batch.images, batch.targets
-    if not isinstance(labels, Tensor) or not (recipe.smoothing or recipe.mixup or recipe.cutmix):
+    if not isinstance(labels, Tensor) or labels.ndim > 1 or not (recipe.smoothing or recipe.mixup or recipe.cutmix):
         return images, labels
     shares = mixing.smoothed(labels, classes=classes, smoothing=recipe.smoothing)
     random = np.random.default_rng([recipe.seed, step])
@@ -218,8 +218,8 @@ def _computes_in_bf16(device: torch.device) -> bool:
 
 
 def _resize(model: Model, pixels: int) -> None:
-    """Another picture size: a detector's longer side, or a classifier's crop with the scaling in proportion."""
-    if model.task == "detection":
-        model.sizing = model.sizing._replace(shorter=pixels, longer=pixels)
-    else:
+    """Another picture size: the longer side, or a classifier's crop with the scaling in proportion."""
+    if model.task == "classification":
         model.resize, model.crop = round(model.resize * pixels / model.crop), pixels
+    else:
+        model.sizing = model.sizing._replace(shorter=pixels, longer=pixels)

@@ -27,11 +27,11 @@ class Recipe(BaseModel):
 
     model: str = Field(default="", description="name of the model in the zoo")
     data: str = Field(default="", description="folder or file of the data set, or scenes, or digits")
-    backbone: str | None = Field(default=None, description="network below a detector, e.g. mobilenet_v2")
+    backbone: str | None = Field(default=None, description="network below a detector or segmenter, e.g. mobilenet_v2")
     weights: str | None = Field(default=None, description="start from imagenet, coco, or a .safetensors or .pth file")
     epochs: int = Field(default=20, ge=1, description="passes over the training pictures")
     minutes: float | None = Field(default=None, gt=0, description="stop after so long; the learning rate follows")
-    imgsz: int | None = Field(default=None, ge=16, description="longer side (detector) or crop (classifier) in pixels")
+    imgsz: int | None = Field(default=None, ge=16, description="longer side, or crop of a classifier, in pixels")
     batch: int = Field(default=8, ge=1, description="pictures in a step")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
     workers: int | None = Field(default=None, ge=0, le=64, description="processes that read pictures; else what pays")
