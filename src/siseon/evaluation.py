@@ -24,10 +24,11 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor, nn
 
-from siseon import metrics
+from siseon import language_metrics, metrics
 from siseon.data.augment import runs
 from siseon.data.dataset import Annotation, Data, Dataset, Problem, Segments, Task
-from siseon.interface import Classification, DataError, Detections, PictureError, Prediction, Target
+from siseon.interface import Caption, Classification, DataError, Detections, PictureError, Prediction, Target
+from siseon.language.vocabulary import words_of
 from siseon.metrics import CocoScores, Curve, Masks, Runs
 
 
@@ -86,7 +87,7 @@ class Answer:
 class Evaluation:
     """A model's answers to a split, and what they are worth.
 
-    metrics: the main figure first ("AP50" or "accuracy"), all 0..1 except pictures, unreadable and ms_per_picture,
+    metrics: the main figure first ("AP50", "accuracy" or "CIDEr"), all 0..1 except CIDEr, 0..10, and pictures, unreadable and ms_per_picture,
     which is the time within `predict` in batches, reading the files not counted; "mask_AP50" and its like where model
     and data have masks. per_class: class -> figures. confusion: [truth, predicted], for detection with the background
     last, at score and overlap 0.5. curves: class -> precision against recall, of the boxes.
@@ -117,14 +118,18 @@ class Evaluation:
         whole.columns[1].justify = "right"
         for name, value in self.metrics.items():
             whole.add_row(name, _shown(name, value))
+        text = StringIO()
+        console = Console(file=text, width=100, no_color=True)
+        console.print(whole)
+        if not self.per_class:
+            return text.getvalue()
         columns = list(next(iter(self.per_class.values()), {}))
         classes = Table("class", *columns, box=box.SIMPLE_HEAD)
         for column in classes.columns[1:]:
             column.justify = "right"
         for name, figures in self.per_class.items():
             classes.add_row(escape(name), *(_shown(column, figures[column]) for column in columns))
-        text = StringIO()
-        Console(file=text, width=100, no_color=True).print(whole, classes)
+        console.print(classes)
         return text.getvalue()
 
 
@@ -149,7 +154,9 @@ def evaluate(
     """
     dataset = _split_of(data, split) if isinstance(data, Data) else data
     translate = _translation(model, dataset)
-    options = {"score": score} if model.task == "detection" else {"mirrored": True} if mirrored else {}
+    options: dict[str, Any] = {"score": score} if model.task == "detection" else {}
+    if mirrored and model.task == "classification":
+        options = {"mirrored": True}
     answers: list[Answer] = []
     problems: list[Problem] = []
     seconds = 0.0
@@ -167,8 +174,7 @@ def evaluate(
         done += len(pictures) + len(broken)
         if progress is not None:
             progress(done, len(dataset))
-    judge = _judge_detections if model.task == "detection" else _judge_labels
-    figures, per_class, confusion, curves = judge(answers, dataset.classes)
+    figures, per_class, confusion, curves = JUDGES[model.task](answers, dataset.classes)
     figures |= {
         "pictures": float(len(answers)),
         "unreadable": float(len(problems)),
@@ -187,6 +193,7 @@ def evaluate(
 def validate(model: nn.Module, dataset: Dataset, *, batch: int = 8) -> dict[str, float]:
     """The few figures that choose the best epoch, the main one first; the same numbers for the same weights."""
     chosen = ("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP", "accuracy", "top5", "macro_F1")
+    chosen += ("CIDEr", "BLEU4", "BLEU1", "exact")
     figures = evaluate(cast(Model, model), dataset, batch=batch).metrics
     return {name: figures[name] for name in chosen if name in figures}
 
@@ -248,6 +255,28 @@ def _judge_labels(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
     return whole, per_class, confusion, {}
 
 
+def _judge_captions(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
+    """CIDEr, BLEU, and the share of sentences that are, but for case, one of the true ones."""
+    answered = [answer for answer in answers if isinstance(answer.prediction, Caption) and answer.annotation.sentences]
+    said = [cast(Caption, answer.prediction).text for answer in answered]
+    true = [[text for group in answer.annotation.sentences.values() for text in group] for answer in answered]
+    exact = [words_of(one) in map(words_of, others) for one, others in zip(said, true, strict=True)]
+    figures = {
+        "CIDEr": language_metrics.cider(said, true),
+        **{f"BLEU{length}": value for length, value in enumerate(language_metrics.bleu(said, true), 1)},
+        "exact": float(np.mean(exact)) if exact else math.nan,
+    }
+    return figures, {}, np.zeros((0, 0), np.int64), {}
+
+
+JUDGES: Mapping[Task, Callable[[list[Answer], tuple[str, ...]], Judgement]] = {
+    "classification": _judge_labels,
+    "detection": _judge_detections,
+    "captioning": _judge_captions,
+}
+"""Task -> what compares the answers with the truth."""
+
+
 def _split_of(data: Data, split: str) -> Dataset:
     return data.split(*{"test": ("test", "val"), "val": ("val", "test")}.get(split, (split,)))
 
@@ -257,7 +286,7 @@ def _translation(model: Model, dataset: Dataset) -> Callable[[Any], Prediction]:
     if model.task != dataset.task:
         remedy = f"Take a model of the task {dataset.task}; `siseon models --task {dataset.task}` lists them."
         raise DataError(f"The model does {model.task}, the data is for {dataset.task}", remedy)
-    if model.classes == dataset.classes:
+    if model.classes == dataset.classes or model.task == "captioning":
         return lambda prediction: prediction
     known = {name: label for label, name in enumerate(dataset.classes)}
     labels = torch.tensor([known.get(name, -1) for name in model.classes])

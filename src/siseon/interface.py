@@ -193,7 +193,19 @@ class Classification:
         return [{"class": name, "score": round(score, 4)} for name, score in self.top()]
 
 
-Prediction: TypeAlias = Detections | Classification
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A sentence about one picture, and how sure it is: the geometric mean of the probabilities of its words, 0..1."""
+
+    text: str
+    score: float
+
+    def to_json(self) -> dict[str, object]:
+        """{"caption", "score"}."""
+        return {"caption": self.text, "score": round(self.score, 4)}
+
+
+Prediction: TypeAlias = Detections | Classification | Caption
 
 
 def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def counted(name: str) -> Count:
     """Build the model `name` without memory, with it where its forward needs real numbers, and count."""
     with torch.device("meta"):
         network = _created(name)
-    size = network.crop if network.task == "classification" else network.sizing.shorter
+    size = network.sizing.shorter if network.task == "detection" else network.crop
     parameters = sum(parameter.numel() for parameter in network.parameters())
     try:
         macs = table(network, size).totals.macs

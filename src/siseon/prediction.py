@@ -13,7 +13,7 @@ from torch import Tensor
 
 from siseon import drawing, pictures
 from siseon.evaluation import Model
-from siseon.interface import Classification, Detections, PictureError, Prediction
+from siseon.interface import Caption, Classification, Detections, PictureError, Prediction
 from siseon.report import write_json
 
 
@@ -34,7 +34,9 @@ def predict_files(
     work is stopped half-way, with what was done.
     """
     out.mkdir(parents=True, exist_ok=True)
-    options = {"score": score} if model.task == "detection" else {"mirrored": True} if mirrored else {}
+    options: dict[str, Any] = {"score": score} if model.task == "detection" else {}
+    if mirrored and model.task == "classification":
+        options = {"mirrored": True}
     rows: list[dict[str, Any]] = []
     faults: list[PictureError] = []
     names = _free_names(files)
@@ -82,14 +84,16 @@ def propose_files(
 
 
 def drawn(picture: np.ndarray, prediction: Prediction, top: int = 3) -> np.ndarray:
-    """The picture with what was found in it drawn on it, or with its best classes below it."""
-    if isinstance(prediction, Classification):
+    """The picture with what was found in it drawn on it, or with its best classes or a sentence below it."""
+    if isinstance(prediction, Classification | Caption):
         return drawing.contact_sheet([picture], [summary(prediction, top)], columns=1)
     return drawing.draw(picture, prediction)
 
 
 def summary(prediction: Prediction, top: int = 5) -> str:
-    """One line: "2 dog, 1 cat", "nothing", or the best classes with their scores."""
+    """One line: "2 dog, 1 cat", "nothing", or the best classes or the sentence with its score."""
+    if isinstance(prediction, Caption):
+        return f"{prediction.text} {prediction.score:.2f}"
     if isinstance(prediction, Classification):
         return ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(top))
     return ", ".join(f"{count} {name}" for name, count in Counter(prediction.names).most_common()) or "nothing"
@@ -101,6 +105,8 @@ def row(file: Path, picture: np.ndarray, prediction: Prediction, top: int) -> di
     if isinstance(prediction, Classification):
         found = [{"class": name, "score": round(score, 4)} for name, score in prediction.top(top)]
         return {"picture": str(file), "width": width, "height": height, "classes": found}
+    if isinstance(prediction, Caption):
+        return {"picture": str(file), "width": width, "height": height, **prediction.to_json()}
     return {"picture": str(file), "width": width, "height": height, "objects": prediction.to_json()}
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from siseon import drawing, metrics, pictures
 from siseon.data.dataset import Dataset
 from siseon.evaluation import Answer, Evaluation
-from siseon.interface import Classification, Detections
+from siseon.interface import Caption, Classification, Detections
+from siseon.language.vocabulary import words_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,13 +29,14 @@ def write(evaluation: Evaluation, dataset: Dataset, out: Path) -> None:
     """Write the report into the folder `out`, which is made where it is missing.
 
     metrics.json; predictions.json (detection: COCO's results format, image ids from 1 in the order of the split, with
-    the picture's name beside); confusion.png; precision_recall.png (detection); examples.png, the first pictures of
+    the picture's name beside); confusion.png (not of sentences); precision_recall.png (detection); examples.png, the first pictures of
     the split, and worst.png, those with the most mistakes, truth above prediction.
     """
     out.mkdir(parents=True, exist_ok=True)
     write_json(evaluation.to_json(), out / "metrics.json")
     write_json(predictions(evaluation), out / "predictions.json")
-    plot_confusion(evaluation, out / "confusion.png")
+    if evaluation.task != "captioning":
+        plot_confusion(evaluation, out / "confusion.png")
     if evaluation.curves:
         plot_curves(evaluation, out / "precision_recall.png")
     worst = sorted(filter(mistakes, evaluation.answers), key=mistakes, reverse=True)
@@ -57,13 +59,21 @@ def predictions(evaluation: Evaluation) -> list[dict[str, Any]]:
             for result, runs in zip(results, answer.found_masks or (), strict=False):
                 result["segmentation"] = {**runs, "counts": runs["counts"].decode()}
             rows += [{**result, "file_name": name} for result in results]
+        elif isinstance(answer.prediction, Caption):
+            rows.append({"file_name": name, **answer.prediction.to_json()})
         else:
             rows.append({"file_name": name, "classes": answer.prediction.to_json()})
     return rows
 
 
 def mistakes(answer: Answer) -> float:
-    """How wrong an answer is: objects missed plus objects found wrongly; for a class, the score of the wrong one."""
+    """How wrong an answer is: objects missed plus objects found wrongly; for a class, the score of the wrong one.
+
+    For a sentence, how surely one is said that is not among the true ones.
+    """
+    if isinstance(answer.prediction, Caption):
+        true = [words_of(text) for group in answer.annotation.sentences.values() for text in group]
+        return 0.0 if words_of(answer.prediction.text) in true else answer.prediction.score
     if isinstance(answer.prediction, Classification):
         score, label = answer.prediction.scores.max(0)
         return 0.0 if int(label) == answer.annotation.label else float(score)
@@ -78,7 +88,10 @@ def write_sheet(answers: Sequence[Answer], dataset: Dataset, path: Path) -> None
     tiles, captions = [], []
     for answer in answers:
         picture, prediction, name = dataset.picture(answer.index), answer.prediction, answer.annotation.name
-        if isinstance(prediction, Classification):
+        if isinstance(prediction, Caption):
+            tiles.append(picture)
+            captions.append(f"{prediction.text} {prediction.score:.2f}")
+        elif isinstance(prediction, Classification):
             label = answer.annotation.label
             found, score = prediction.top(1)[0]
             tiles.append(picture)

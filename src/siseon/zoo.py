@@ -33,8 +33,9 @@ from siseon.models.classification import (
     zfnet,
 )
 from siseon.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, refine_rcnn, retinanet, ssd, yolo
+from siseon.models.language import nic
 
-Task: TypeAlias = Literal["classification", "detection"]
+Task: TypeAlias = Literal["classification", "detection", "captioning"]
 
 
 class Entry(NamedTuple):
@@ -264,6 +265,15 @@ FAMILIES = (
         "MVA 2017",
         2017,
         "Roh, Lee",
+    ),
+    Family(
+        "captioning",
+        nic.nic,
+        nic.VARIANTS,
+        "Show and Tell: A Neural Image Caption Generator",
+        "arXiv:1411.4555",
+        2015,
+        "Vinyals, Toshev, Bengio, Erhan",
     ),
 )
 """Every model there is, paper by paper."""

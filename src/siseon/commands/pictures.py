@@ -108,7 +108,7 @@ def inspect(
     network, trained = _inspected(model, weights, dict(map(option, options)))
     if photo:
         return _look(network, Path(photo), out, name=model, label=label, language=lang, trained=trained)
-    size = image_size or (network.crop if network.task == "classification" else network.sizing.shorter)
+    size = image_size or (network.sizing.shorter if network.task == "detection" else network.crop)
     print(inspect_model(network, size, format=format, language=lang, formulas=formulas), end="")
 
 
@@ -144,7 +144,7 @@ def propose(
     return 2 if len(faults) == len(found) else 0
 
 
-def models(*, task: Literal["all", "classification", "detection"] = "all", json: bool = False) -> None:
+def models(*, task: Literal["all", "classification", "detection", "captioning"] = "all", json: bool = False) -> None:
     """List the models: task, parameters with the default classes, MACs of a picture of their own size, year, paper.
 
     Args:

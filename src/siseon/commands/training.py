@@ -44,6 +44,7 @@ def train(
     from siseon.training.fit import fit
     from siseon.training.fit import resume as go_on
     from siseon.weights import build, load
+    from siseon.zoo import entry
 
     if resume is not None:
         go_on(resume, load=load, evaluate=validate)
@@ -52,7 +53,7 @@ def train(
         missing = "a model" if not recipe.model else "--data"
         raise RecipeError(f"{missing} is missing", "For example: siseon train faster_rcnn_mini --data scenes")
     plain = _of_a_size_that_suits(Recipe(**{**recipe.model_dump(), "options": dict(map(option, options))}))
-    data = open_data(plain.data)
+    data = open_data(plain.data, task=entry(plain.model).task, language=plain.language)
     given = {"classes": data.classes, **plain.options}
     if plain.backbone is not None:
         given["backbone"] = plain.backbone
@@ -85,6 +86,7 @@ def evaluate(
     weights: str | None = None,
     batch: int = 8,
     mirrored: bool = False,
+    language: Literal["en", "ko"] | None = None,
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
@@ -97,6 +99,7 @@ def evaluate(
         weights: imagenet, coco or a file, where the model is given by its name
         batch: pictures at once
         mirrored: a classifier judges each picture and its mirror image, and takes the mean
+        language: of the sentences about scenes; that of the run if left out
         device: auto, cpu, cuda, mps
         out: folder for the report; runs/evaluate-N if left out
     """
@@ -105,12 +108,14 @@ def evaluate(
     from siseon.interface import DataError
 
     network = trained(model, weights, device)
-    source = data or (_recipe_of(Path(model)).data if (Path(model) / "recipe.toml").exists() else None)
-    if source is None:
+    recipe = _recipe_of(Path(model)) if (Path(model) / "recipe.toml").exists() else Recipe()
+    source = data or recipe.data
+    if not source:
         raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
+    opened = open_data(source, task=network.task, language=language or recipe.language)
     with results(out, "evaluate") as folder, progress(f"{split} of {source}") as done:
         result = compare(
-            network, open_data(source), split=split, batch=batch, mirrored=mirrored, out=folder, progress=done
+            network, opened, split=split, batch=batch, mirrored=mirrored, out=folder, progress=done
         )
     print(result.table())
     for problem in result.problems:
@@ -229,7 +234,7 @@ def _test(run: Path, recipe: Recipe) -> None:
     from siseon.weights import load
 
     network = cast("Model", load(run).to(device_of(recipe)))
-    data = open_data(recipe.data)
+    data = open_data(recipe.data, task=network.task, language=recipe.language)
     if {"val", "test"} & set(data.splits):
         with progress("evaluating the best epoch on the test pictures") as done:
             result = compare(network, data, batch=recipe.batch, out=run / "test", progress=done)

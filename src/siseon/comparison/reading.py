@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from siseon.comparison import noise
-from siseon.comparison.particles import with_particle
+from siseon.language.particles import with_particle
 from siseon.comparison.result import Comparison, Result
 from siseon.comparison.words import STAGES, Text
 

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from siseon.data.augment import Augment, Augmentation, Crop, Frame, mask
-from siseon.data.dataset import Annotation, Dataset, Problem
+from siseon.data.captions import padded
+from siseon.data.dataset import Annotation, Dataset, Problem, Task
 from siseon.interface import DataError, Images, SiseonError, Size, Target
 
 
@@ -31,7 +32,8 @@ from siseon.interface import DataError, Images, SiseonError, Size, Target
 class Batch:
     """Pictures ready for `model.loss`, on the model's device.
 
-    targets: one Target a picture (detection), or int64 [batch] (classification). names: those of the annotations.
+    targets: one Target a picture (detection), int64 [batch] (classification), or int64 [batch, words] with -1 behind the
+    end of a sentence (captioning: one of the picture's sentences, at random). names: those of the annotations.
     number: the place of the batch in its epoch; `Batches.epoch(start=number + 1)` goes on behind it.
     """
 
@@ -77,7 +79,10 @@ class Reader:
         if not isinstance(augment, Augment):
             picture, annotation = augment(picture, annotation, random)
             augment = Augment.none()
-        return augment.place(picture, annotation, random, frame=self.frame, masks=self.masks)
+        picture, annotation = augment.place(picture, annotation, random, frame=self.frame, masks=self.masks)
+        if annotation.tokens:
+            annotation = replace(annotation, tokens=(annotation.tokens[random.integers(len(annotation.tokens))],))
+        return picture, annotation
 
     def _stack(
         self, pictures: list[np.ndarray], annotations: list[Annotation], problems: list[Problem], number: int
@@ -88,11 +93,7 @@ class Reader:
         pixels = np.zeros((len(pictures), height, width, 3), np.uint8)
         for row, picture in zip(pixels, pictures, strict=True):
             row[: picture.shape[0], : picture.shape[1]] = picture
-        targets = (
-            torch.tensor([annotation.label for annotation in annotations], dtype=torch.int64)
-            if self.dataset.task == "classification"
-            else [_target(annotation, self.masks) for annotation in annotations]
-        )
+        targets = _targets(annotations, self.dataset.task, masks=self.masks)
         names = tuple(annotation.name for annotation in annotations)
         return Stack(torch.from_numpy(pixels), sizes, targets, names, tuple(problems), number)
 
@@ -233,6 +234,14 @@ def _groups(dataset: Dataset, *, one: bool) -> list[np.ndarray]:
         return [indices]
     upright = dataset.sizes[:, 0] > dataset.sizes[:, 1]
     return [group for group in (indices[~upright], indices[upright]) if len(group)]
+
+
+def _targets(annotations: Sequence[Annotation], task: Task, *, masks: bool) -> list[Target] | Tensor:
+    if task == "classification":
+        return torch.tensor([annotation.label for annotation in annotations], dtype=torch.int64)
+    if task == "captioning":
+        return torch.from_numpy(padded(annotation.tokens[0] if annotation.tokens else () for annotation in annotations))
+    return [_target(annotation, masks) for annotation in annotations]
 
 
 def _target(annotation: Annotation, masks: bool) -> Target:

@@ -11,7 +11,7 @@ import numpy as np
 
 from siseon.interface import DataError, Size
 
-Task: TypeAlias = Literal["classification", "detection"]
+Task: TypeAlias = Literal["classification", "detection", "captioning"]
 Segments: TypeAlias = "tuple[np.ndarray, ...] | np.ndarray"
 """The shape of one object: polygons, each [points, 2] (x, y) in pixels, or a bool mask [height, width]."""
 
@@ -34,7 +34,7 @@ class Annotation:
 
     name is unique in its data set (a relative path, or scenes/train/000012); boxes [objects, 4] float32 xyxy; labels
     [objects] int64; crowd [objects] bool; segments: one per object, or empty; label: the class of the whole picture;
-    sentences: language -> sentences about it.
+    sentences: language -> sentences about it; tokens: the sentences to learn, as labels of their words (captioning).
     """
 
     name: str
@@ -46,6 +46,7 @@ class Annotation:
     segments: tuple[Segments, ...] = ()
     label: int | None = None
     sentences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tokens: tuple[tuple[int, ...], ...] = ()
 
 
 class Dataset(Protocol):

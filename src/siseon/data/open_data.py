@@ -8,20 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from siseon.data import arrays, coco, folder, voc, yolo
-from siseon.data.dataset import Data, Problem
+from siseon.data import arrays, captions, coco, folder, voc, yolo
+from siseon.data.dataset import Data, Problem, Task
 from siseon.data.files import Contents, FileDataset, Files, Notes, Record, clean_name
 from siseon.data.mending import mend
 from siseon.data.splitting import split_pool
 from siseon.interface import DataError
+from siseon.language.vocabulary import Vocabulary
 
 BUILT_IN = ("scenes", "digits")
 
-FORMATS = {"YOLO text": yolo, "COCO JSON": coco, "Pascal VOC": voc, "a folder for each class": folder}
+FORMATS = {"captions": captions, "YOLO text": yolo, "COCO JSON": coco, "Pascal VOC": voc, "a folder for each class": folder}
 
 LOOKED_FOR = (
     "Looked for: YOLO (data.yaml, or images and labels folders), COCO (*.json), Pascal VOC (*.xml), "
-    "a folder of pictures for each class, arrays (*.npz)"
+    "captions (captions.txt), a folder of pictures for each class, arrays (*.npz)"
 )
 
 
@@ -33,12 +34,20 @@ class UnusableDataError(DataError):
         self.problems = tuple(problems)
 
 
-def open_data(path: str | Path, *, classes: Sequence[str] | None = None, seed: int = 0) -> Data:
+def open_data(
+    path: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    task: Task | None = None,
+    language: str = "en",
+) -> Data:
     """Open a data set: "scenes" or "digits" (built in), or a folder or annotation file whose format is recognised.
 
-    Formats: Pascal VOC, COCO JSON, YOLO text, a folder of pictures for each class, arrays in an .npz. classes: keep
-    only these, in this order (a model's, to evaluate it). A folder that is called like a built-in set is opened as
-    "./scenes".
+    Formats: Pascal VOC, COCO JSON, YOLO text, captions.txt (Flickr's), a folder of pictures for each class, arrays in
+    an .npz. classes: keep only these, in this order (a model's, to evaluate it); for captions the words that are known.
+    task: what the data shall serve, where it can serve several: "captioning" gives the sentences of scenes, in
+    `language` ("en" or "ko"). A folder that is called like a built-in set is opened as "./scenes".
 
     Splits are the data's own. Where it has only train, or one pool, 80 / 10 / 10 % become train, val and test by a
     hash of each picture's name and `seed`; where it has train and test only, 10 % of train become val. Copies of a
@@ -48,7 +57,7 @@ def open_data(path: str | Path, *, classes: Sequence[str] | None = None, seed: i
     nothing in it can be used.
     """
     if str(path) in BUILT_IN:
-        return _built_in(str(path), classes, seed)
+        return _built_in(str(path), classes, seed, task, language)
     source = Path(path).expanduser().absolute()
     try:
         if source.suffix.lower() == ".npz" and source.is_file():
@@ -65,6 +74,8 @@ def _open(source: Path, classes: Sequence[str] | None, seed: int) -> Data:
     records = mend(contents.records, notes)
     if not records:
         raise _nothing_usable(source, "no picture can be used", notes)
+    if contents.task == "captioning":
+        return _captions(files, contents, records, classes, notes, seed)
     names = _chosen(contents, records, classes, notes)
     if contents.task == "classification":
         records = [record for record in records if record.label in names]
@@ -83,7 +94,29 @@ def _open(source: Path, classes: Sequence[str] | None, seed: int) -> Data:
     return Data(name, contents.task, names, datasets, notes.problems())
 
 
-def _built_in(name: str, classes: Sequence[str] | None, seed: int) -> Data:
+def _captions(
+    files: Files, contents: Contents, records: list[Record], words: Sequence[str] | None, notes: Notes, seed: int
+) -> Data:
+    """Pictures with sentences; the vocabulary is that of the training sentences, or the words given."""
+    split_pool(records, notes, seed)
+    splits = {split: [record for record in records if record.split == split] for split in ("train", "val", "test")}
+    datasets = {
+        split: FileDataset.of(files.root, contents.task, (), chosen) for split, chosen in splits.items() if chosen
+    }
+    first = datasets.get("train", next(iter(datasets.values())))
+    vocabulary = captions.vocabulary_of(first) if words is None else Vocabulary(tuple(words))
+    data = Data(files.root.name, contents.task, (), datasets, notes.problems())
+    return captions.captioned(data, language="", vocabulary=vocabulary)
+
+
+def _built_in(name: str, classes: Sequence[str] | None, seed: int, task: Task | None, language: str) -> Data:
+    if task == "captioning" and name == "scenes":
+        from siseon.data.scenes import every_word, scenes
+
+        if language not in ("en", "ko"):
+            raise DataError(f"scenes has no sentences in the language '{language}'", "It has en and ko")
+        vocabulary = Vocabulary.of(every_word(language)) if classes is None else Vocabulary(tuple(classes))
+        return captions.captioned(scenes(seed=seed), language=language, vocabulary=vocabulary)
     if name == "digits":
         from siseon.data.digits import digits
 

@@ -72,7 +72,7 @@ def fit(
     facts = preparation.contract(model)
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(facts, data)
-    recipe = recipe.changed(flip=preparation.flip_of(recipe, data.classes))
+    recipe = recipe.changed(flip=preparation.flip_of(recipe, data.task, data.classes))
     training = Training(model, recipe, None if out is None else _new_folder(Path(out), recipe))
     training.save()  # so that a kill before the first step, too, leaves a run to go on with
     return _train(training, data, evaluate, progress or fitting(), augment)
@@ -95,8 +95,10 @@ def resume(
     folder = Path(folder)
     checkpoint.finish(folder)
     recipe = Recipe.from_toml(folder / "recipe.toml")
-    data = data or open_data(recipe.data)
     model = load(folder / checkpoint.LAST)
+    facts = preparation.contract(model)
+    words = facts.classes if facts.task == "captioning" else None
+    data = data or open_data(recipe.data, task=facts.task, language=recipe.language, classes=words)
     _check(preparation.contract(model), data)
     training = Training(model, recipe, folder)
     training.restore(folder)
@@ -116,7 +118,7 @@ def _train(
     with (
         closing(progress),
         closing(records.Records(training.folder, tensorboard=recipe.tensorboard)) as notes,
-        _batches(training, data.train, notes, augment or preparation.augment_of(recipe)) as batches,
+        _batches(training, data.train, notes, augment or preparation.augment_of(recipe, data.task)) as batches,
         Signals(active=training.folder is not None) as signals,
     ):
         for problem in data.problems:

@@ -127,16 +127,22 @@ def learns_masks(model: nn.Module) -> bool:
     return facts.task == "detection" and facts.needs_masks
 
 
-def flip_of(recipe: Recipe, classes: Sequence[str]) -> float:
-    """The share of pictures to mirror: the recipe's, else half, but none where classes are letters and digits."""
+def flip_of(recipe: Recipe, task: str, classes: Sequence[str]) -> float:
+    """The share of pictures to mirror: the recipe's, else half, but none where classes are letters and digits.
+
+    None where sentences say what is left and what is right.
+    """
     if recipe.flip is not None:
         return recipe.flip
-    return 0.0 if all(len(name) == 1 for name in classes) else 0.5
+    return 0.0 if task == "captioning" or all(len(name) == 1 for name in classes) else 0.5
 
 
-def augment_of(recipe: Recipe) -> Augment:
-    """The recipe's random changes of the training pictures."""
-    return Augment(**{name: getattr(recipe, name) for name in Augment.__dataclass_fields__ if name != "visible"})
+def augment_of(recipe: Recipe, task: str) -> Augment:
+    """The recipe's random changes of the training pictures; enlarging would cut off what a sentence speaks of."""
+    changes = {name: getattr(recipe, name) for name in Augment.__dataclass_fields__ if name != "visible"}
+    if task == "captioning":
+        changes["scale"] = (min(recipe.scale[0], 1.0), min(recipe.scale[1], 1.0))
+    return Augment(**changes)
 
 
 def mixed(batch: Batch, recipe: Recipe, classes: int, *, step: int) -> tuple[Images, Tensor | list[Target]]:
