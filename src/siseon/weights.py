@@ -80,6 +80,9 @@ TORCHVISION_MODELS = {
 }
 """Models that torchvision calls otherwise."""
 
+BACKBONE = ("backbone.body.", "backbone.last.")
+"""How the tensors begin that come from a classifier's checkpoint."""
+
 CLASSES = {"imagenet": 1000, "coco": 90}
 """How many names the published checkpoints of each kind have; COCO's 80 classes carry numbers up to 90."""
 
@@ -161,16 +164,17 @@ def from_torchvision(name: str, tensors: Mapping[str, Tensor], **arguments: obje
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> tuple[str, ...]:
     """Copy `tensors` into `model` where they belong: the whole model, or only its backbone's body.
 
-    Class layers of another class count are left out; their names are returned and logged. source: the file, for errors.
+    A captioner's backbone has a `last` layer behind the body, which is filled too. Class layers of another class count are left out; their names are returned and logged. source: the file, for errors.
     """
     own = model.state_dict()
     candidates = {"": tensors, "torchvision": _translated(tensors, model)}
     body = _body(model)
     if body is not None:
         for kind, named in (("body", tensors), ("torchvision body", _translated(tensors, body))):
-            candidates[kind] = {f"backbone.{key}": value for key, value in named.items() if key.startswith("body.")}
+            parts = {key: value for key, value in named.items() if key.startswith(("body.", "last."))}
+            candidates[kind] = {f"backbone.{key}": value for key, value in parts.items()}
     kind, best = max(candidates.items(), key=lambda item: sum(key in own for key in item[1]))
-    wanted = [key for key in _needed(own) if "body" not in kind or key.startswith("backbone.body.")]
+    wanted = [key for key in _needed(own) if "body" not in kind or key.startswith(BACKBONE)]
     class_layers = _class_dependent(model)
     missing = [key for key in wanted if key not in best]
     wrong = [key for key in wanted if key in best and best[key].shape != own[key].shape and key not in class_layers]

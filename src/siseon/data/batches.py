@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -32,8 +32,8 @@ from siseon.interface import DataError, Images, SiseonError, Size, Target
 class Batch:
     """Pictures ready for `model.loss`, on the model's device.
 
-    targets: one Target a picture (detection), int64 [batch] (classification), or int64 [batch, words] with -1 behind the
-    end of a sentence (captioning: one of the picture's sentences, at random). names: those of the annotations.
+    targets: one Target a picture (detection), int64 [batch] (classification), or int64 [batch, sentences, words]
+    with -1 behind the end of a sentence, and rows of -1 where a picture has fewer (captioning). names: those of the annotations.
     number: the place of the batch in its epoch; `Batches.epoch(start=number + 1)` goes on behind it.
     """
 
@@ -79,10 +79,7 @@ class Reader:
         if not isinstance(augment, Augment):
             picture, annotation = augment(picture, annotation, random)
             augment = Augment.none()
-        picture, annotation = augment.place(picture, annotation, random, frame=self.frame, masks=self.masks)
-        if annotation.tokens:
-            annotation = replace(annotation, tokens=(annotation.tokens[random.integers(len(annotation.tokens))],))
-        return picture, annotation
+        return augment.place(picture, annotation, random, frame=self.frame, masks=self.masks)
 
     def _stack(
         self, pictures: list[np.ndarray], annotations: list[Annotation], problems: list[Problem], number: int
@@ -240,7 +237,7 @@ def _targets(annotations: Sequence[Annotation], task: Task, *, masks: bool) -> l
     if task == "classification":
         return torch.tensor([annotation.label for annotation in annotations], dtype=torch.int64)
     if task == "captioning":
-        return torch.from_numpy(padded(annotation.tokens[0] if annotation.tokens else () for annotation in annotations))
+        return torch.from_numpy(padded([annotation.tokens for annotation in annotations]))
     return [_target(annotation, masks) for annotation in annotations]
 
 

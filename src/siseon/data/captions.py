@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -136,10 +136,12 @@ def _unquoted(sentence: str) -> str:
     return next(csv.reader([sentence]), [""])[0] if sentence.startswith('"') else sentence
 
 
-def padded(tokens: Iterable[Sequence[int]]) -> np.ndarray:
-    """Sentences of different lengths as [sentences, longest] int64, -1 behind their ends."""
-    rows = list(tokens)
-    target = np.full((len(rows), max(map(len, rows), default=0)), -1, np.int64)
-    for row, sentence in zip(target, rows, strict=True):
-        row[: len(sentence)] = sentence
+def padded(tokens: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+    """The sentences of each picture as one array [pictures, sentences, words] int64, -1 where there is no word."""
+    most = max(map(len, tokens), default=0)
+    longest = max((len(sentence) for sentences in tokens for sentence in sentences), default=0)
+    target = np.full((len(tokens), most, longest), -1, np.int64)
+    for rows, sentences in zip(target, tokens, strict=True):
+        for row, sentence in zip(rows, sentences, strict=False):
+            row[: len(sentence)] = sentence
     return target

@@ -7,15 +7,16 @@ Flow    x_{-1} = project(CNN(I));  x_t = words[S_t];  p_{t+1} = softmax(out(LSTM
         predicting: the most probable sentence that a beam search finds (section 3.1.2); a beam of 1 is greedy
 Here    Section 4.3: 512 units and words of 512 numbers. The paper's network for pictures (one with batch normalisation,
         trained on ImageNet) is googlenet_bn here; nic_resnet50 and nic_mobilenet_v2 put later ones in its place.
-        `classes` are the words, as sentences.Vocabulary has them; the stop word, and the start word that is never said,
+        `classes` are the words, as language.vocabulary has them; the stop word, and the start word that is never said,
         are private to the head, as the background is to a detector's, and so is "any other word", which is learnt but
         never said. The loss is the mean over words, not their sum; a beam of 3 instead of 20, as the authors' later
         report (arXiv:1609.06647, section 5.4.4) found better.
-        nic_mini keeps a grid of features instead of their mean (grid=...): a scene's sentences say where things are.
+        nic_mini keeps, beside the mean of the features, their grid (grids=...): a scene's sentences say where things are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -38,22 +39,22 @@ END = -1
 
 
 class PictureFeatures(nn.Module):
-    """The last map of a body, averaged to grid x grid cells and flattened: [batch, channels].
+    """The last map of a body, averaged to n x n cells for each n of `grids`, as one row of numbers: [batch, channels].
 
     last: channels of a 1x1 convolution on that map, as MobileNetV2 has one before its classifier; 0 for none.
     """
 
-    def __init__(self, body: Body, *, last: int, grid: int) -> None:
+    def __init__(self, body: Body, *, last: int, grids: Sequence[int]) -> None:
         super().__init__()
         self.body = body
-        self.grid = grid
+        self.grids = tuple(grids)
         width = last or body.channels[-1]
         self.last = conv_norm_relu(body.channels[-1], last, kernel=1, relu=nn.ReLU6) if last else nn.Identity()
-        self.channels = width * grid**2
+        self.channels = width * sum(side**2 for side in self.grids)
 
     def forward(self, normalised: Tensor) -> Tensor:  # noqa: D102
         maps = self.last(self.body.features(normalised)[-1])
-        return to_grid(maps, self.grid).flatten(1)
+        return torch.cat([to_grid(maps, side).flatten(1) for side in self.grids], 1)
 
 
 class NIC(nn.Module):
@@ -116,18 +117,23 @@ class NIC(nn.Module):
         return self.out(state.shown), state
 
     def loss(self, images: Images | Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """{"word": mean cross-entropy of each next word}; targets: labels [batch, words], END behind a sentence."""
+        """{"word": mean cross-entropy of each next word}; targets: int64 [batch, sentences, words].
+
+        Each picture has one or more sentences, each a row of labels with END behind it; a row of END is no sentence.
+        """
         return self.loss_of_features(self.features(images), targets)
 
     def loss_of_features(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """`loss` for pictures whose `features` are known."""
-        before = F.pad(targets, (1, 0), value=self.mark)
-        next_words = F.pad(targets, (0, 1), value=END)
-        lengths = (targets != END).sum(1)
-        next_words[torch.arange(len(targets)), lengths] = self.mark
+        pictures, rows = torch.nonzero((targets != END).any(2), as_tuple=True)
+        sentences = targets[pictures, rows]
+        before = F.pad(sentences, (1, 0), value=self.mark)
+        next_words = F.pad(sentences, (0, 1), value=END)
+        next_words[torch.arange(len(sentences)), (sentences != END).sum(1)] = self.mark
         read = self.dropout(self.words(before.clamp(min=0)))
         with torch.autocast(features.device.type, enabled=False):  # the compiled loop wants one type of numbers
-            state = self.seen(features.float())
+            seen = self.seen(features.float())
+            state = State(seen.shown[pictures], seen.memory[pictures])
             shown, _ = self.lstm(read.float(), state)
         logits = self.out(self.dropout(shown))
         return {"word": F.cross_entropy(logits.flatten(0, 1).float(), next_words.flatten(), ignore_index=END)}
@@ -172,32 +178,33 @@ class NIC(nn.Module):
 def beam_search(model: NIC, features: Tensor, *, beam: int) -> tuple[list[int], float]:
     """The labels of the best sentence about one picture, [1, channels], and the mean probability of its words.
 
-    At each step the `beam` most probable beginnings are kept; a sentence that has stopped leaves the beam, and the
-    search ends when no beginning can become more probable than the best whole sentence. One that reaches the model's
-    `longest` is stopped there.
+    At each step the `beam` most probable sentences one word longer are kept. Those among them that stop are whole; the
+    search ends when no other can become more probable than the best of these. After `longest` words all must stop.
     """
+    mark, unknown = model.mark, len(model.classes)
     state = model.seen(features)
-    beginnings = torch.full((1, 1), model.mark, dtype=torch.int64, device=features.device)
+    beginnings = torch.full((1, 1), mark, dtype=torch.int64, device=features.device)
     scores = features.new_zeros(1)
     best, best_score = beginnings[0], -torch.inf
-    for _ in range(model.longest):
+    for length in range(model.longest + 1):
         logits, state = model.following(beginnings[:, -1], state)
-        logits[:, len(model.classes)] = -torch.inf  # "any other word" cannot be said
         totals = scores[:, None] + logits.log_softmax(1)
-        stopped, row = totals[:, model.mark].max(0)
-        if float(stopped) > best_score and beginnings.shape[1] > 1:
-            best, best_score = torch.cat([beginnings[row], beginnings.new_full((1,), model.mark)]), float(stopped)
-        totals[:, model.mark] = -torch.inf
-        scores, places = totals.flatten().topk(min(beam, len(model.classes)))
+        totals[:, unknown] = -torch.inf  # "any other word" cannot be said
+        if length == 0:
+            totals[:, mark] = -torch.inf  # nor can nothing
+        if length == model.longest:
+            totals[:, :mark] = -torch.inf
+        scores, places = totals.flatten().topk(min(beam, totals.isfinite().sum().item()))
         rows, labels = places // totals.shape[1], places % totals.shape[1]
+        stops = labels == mark
+        if stops.any() and float(scores[stops][0]) > best_score:
+            best, best_score = beginnings[rows[stops][0]], float(scores[stops][0])
+        rows, labels, scores = rows[~stops], labels[~stops], scores[~stops]
+        if not len(scores) or float(scores[0]) <= best_score:
+            break
         beginnings = torch.cat([beginnings[rows], labels[:, None]], 1)
         state = State(state.shown[rows], state.memory[rows])
-        if float(scores[0]) <= best_score:
-            break
-    if float(scores[0]) > best_score:
-        best, best_score = torch.cat([beginnings[0], beginnings.new_full((1,), model.mark)]), float(scores[0])
-    said = best[1:-1].tolist()
-    return said, float(torch.tensor(best_score / (len(said) + 1)).exp())
+    return best[1:].tolist(), math.exp(best_score / len(best))
 
 
 def nic(
@@ -207,7 +214,7 @@ def nic(
     backbone_options: Mapping[str, Any] | None = None,
     frozen: int = 0,
     last: int = 0,
-    grid: int = 1,
+    grids: Sequence[int] = (1,),
     units: int = 512,
     embedding: int = 512,
     dropout: float = 0.5,
@@ -219,19 +226,19 @@ def nic(
     """NIC on googlenet_bn or one of bodies.BODIES. Raises RecipeError for a backbone or a size that does not fit.
 
     classes: the words that it can say; backbone_options: more arguments of the body, such as padding="tensorflow";
-    frozen: how many of its stages, with the stem, are not trained; last, grid: see PictureFeatures; units: of the LSTM;
+    frozen: how many of its stages, with the stem, are not trained; last, grids: see PictureFeatures; units: of the LSTM;
     embedding: numbers of a word; dropout: of what the LSTM reads and shows; beam, longest: of the search; resize, crop:
     as a classifier's.
     """
-    if min(units, embedding, beam, longest, grid) < 1:
-        raise RecipeError("units, embedding, beam, longest and grid count from 1", "Leave out what is not")
+    if min(units, embedding, beam, longest, *grids) < 1:
+        raise RecipeError("units, embedding, beam, longest and grids count from 1", "Leave out what is not")
     if backbone == "googlenet_bn":
         body: Body = GoogLeNetBody(norm=True, published=True, **(backbone_options or {}))
     else:
         body = body_of(backbone, backbone_options)
     body.freeze(frozen)
     return NIC(
-        PictureFeatures(body, last=last, grid=grid),
+        PictureFeatures(body, last=last, grids=grids),
         classes=classes,
         units=units,
         embedding=embedding,
@@ -250,7 +257,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "nic_mini": {
         "backbone": "resnet_mini",
         "backbone_options": {"widths": (16, 32, 64, 96)},
-        "grid": 4,
+        "grids": (1, 4),
         "units": 256,
         "embedding": 256,
         "dropout": 0.1,
