@@ -45,10 +45,10 @@ class Kept:
     def __len__(self) -> int:
         return len(self.annotations)
 
-    def annotation(self, index: int) -> Annotation:
+    def annotation(self, index: int) -> Annotation:  # noqa: D102
         return self.annotations[index]
 
-    def picture(self, index: int) -> np.ndarray:
+    def picture(self, index: int) -> np.ndarray:  # noqa: D102
         return self.pictures[index]
 
 

@@ -40,9 +40,7 @@ def naive_bleu(said, true, size):
         for one, others in zip(said, true, strict=True):
             runs = [tuple(one[i : i + n]) for i in range(len(one) - n + 1)]
             for run in set(runs):
-                most = max(
-                    sum(tuple(other[i : i + n]) == run for i in range(len(other) - n + 1)) for other in others
-                )
+                most = max(sum(tuple(other[i : i + n]) == run for i in range(len(other) - n + 1)) for other in others)
                 hits += min(runs.count(run), most)
             total += len(runs)
         logarithms.append(math.log(hits / total) if hits else -math.inf)
@@ -56,6 +54,7 @@ def naive_cider(said, true):
     """Vectors over all runs that occur anywhere, dense, in numpy."""
     scores = np.zeros(len(said))
     for n in range(1, 5):
+
         def runs(words, n=n):
             return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from siseon import zoo
-from siseon.interface import Classification, Detections, RecipeError, Target
+from siseon.interface import Caption, Classification, Detections, RecipeError, Target
+from siseon.language.vocabulary import words_of
 
 SMALL = {name: {} for name in zoo.ZOO if name.endswith("_mini")}
 SMALL |= {
@@ -32,9 +33,15 @@ def small(name):
     return zoo.create(name, classes=CLASSES, **SMALL[name])
 
 
+def scores(prediction):
+    return torch.tensor(prediction.score) if isinstance(prediction, Caption) else prediction.scores
+
+
 def batch_and_targets(model):
     if model.task == "classification":
         return torch.rand(2, 3, model.crop, model.crop), torch.tensor([0, 2])
+    if model.task == "captioning":
+        return torch.rand(2, 3, model.crop, model.crop), torch.tensor([[[0, 2], [1, -1]], [[2, 3], [-1, -1]]])
     images = torch.rand(2, 3, 96, 96)
     boxes = torch.tensor([[10.0, 10, 50, 60], [40, 40, 90, 80]])
     masks = torch.zeros(2, 96, 96, dtype=torch.bool)
@@ -61,9 +68,13 @@ def test_losses_are_finite_and_reach_every_parameter(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_predictions_carry_the_names_of_the_classes(name):
     model = small(name).train()
-    kind = Classification if model.task == "classification" else Detections
+    kind = {"classification": Classification, "detection": Detections, "captioning": Caption}[model.task]
     found = model.predict([torch.rand(3, 40, 70), torch.rand(3, 90, 60)], batch=2)
-    assert [(type(each), each.classes) for each in found] == [(kind, tuple(CLASSES))] * 2
+    assert [type(each) for each in found] == [kind] * 2
+    if kind is Caption:
+        assert all(set(words_of(each.text)) <= set(CLASSES) and 0 <= each.score <= 1 for each in found)
+    else:
+        assert [each.classes for each in found] == [tuple(CLASSES)] * 2
     assert all(part.training for part in model.modules())
 
 
@@ -73,7 +84,7 @@ def test_a_picture_gives_the_same_alone_and_in_a_batch(name):
     pictures = torch.rand(2, 3, 96, 96)
     alone, together = model.predict(pictures, batch=1), model.predict(pictures, batch=2)
     for one, two in zip(alone, together, strict=True):
-        torch.testing.assert_close(one.scores, two.scores, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(scores(one), scores(two), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -84,8 +95,8 @@ def test_a_model_can_be_built_again_from_its_spec(name):
     again.load_state_dict(model.state_dict())
     picture = torch.rand(3, 96, 96)
     (first,), (second,) = model.predict(picture), again.predict(picture)
-    assert torch.equal(first.scores, second.scores)
-    assert second.classes == tuple(CLASSES)
+    assert torch.equal(scores(first), scores(second))
+    assert again.classes == tuple(CLASSES)
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
@@ -97,8 +108,8 @@ def test_every_model_takes_the_names_of_its_classes_and_keeps_them_in_its_spec(n
 
 
 def test_names_are_listed_by_task():
-    both = zoo.names("classification") + zoo.names("detection")
-    assert sorted(both) == sorted(zoo.names()) == sorted(zoo.ZOO)
+    every = [name for task in ("classification", "detection", "captioning") for name in zoo.names(task)]
+    assert sorted(every) == sorted(zoo.names()) == sorted(zoo.ZOO)
     assert "faster_rcnn_mini" in zoo.names("detection")
 
 

@@ -27,6 +27,7 @@ The landmarks of convolutional vision, running.
   siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, image folders)
   siseon train --resume RUN                          go on where a run stopped
   siseon predict RUN PHOTO ...                       find things in pictures; folders and patterns too
+  siseon describe PHOTO ... [--camera 0] [--speak]   say what is where, in Korean or English
   siseon propose PHOTO ...                           where objects may be, by Selective Search
   siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
@@ -42,6 +43,7 @@ siseon COMMAND --help tells the options of a command. --debug, anywhere, shows w
 COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
     **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
+    "describe": "describing",
     **dict.fromkeys(("check", "convert"), "datasets"),
 }
 """Command -> the module of siseon.commands that has it."""

@@ -87,10 +87,11 @@ class Answer:
 class Evaluation:
     """A model's answers to a split, and what they are worth.
 
-    metrics: the main figure first ("AP50", "accuracy" or "CIDEr"), all 0..1 except CIDEr, 0..10, and pictures, unreadable and ms_per_picture,
-    which is the time within `predict` in batches, reading the files not counted; "mask_AP50" and its like where model
-    and data have masks. per_class: class -> figures. confusion: [truth, predicted], for detection with the background
-    last, at score and overlap 0.5. curves: class -> precision against recall, of the boxes.
+    metrics: the main figure first ("AP50", "accuracy" or "CIDEr"), all 0..1 except CIDEr, 0..10, and pictures,
+    unreadable and ms_per_picture, which is the time within `predict` in batches, reading the files not counted;
+    "mask_AP50" and its like where model and data have masks. per_class: class -> figures, none for sentences.
+    confusion: [truth, predicted], for detection with the background last, at score and overlap 0.5. curves: class ->
+    precision against recall, of the boxes.
     """
 
     task: Task

@@ -37,13 +37,15 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tupl
         for size in range(1, LONGEST + 1):
             runs = _runs(candidate, size)
             most: Counter[Run] = Counter()
-            for one in true:
-                most |= _runs(one, size)
+            for sentence in true:
+                most |= _runs(sentence, size)
             common[size - 1] += (runs & most).total()
             said[size - 1] += runs.total()
     penalty = 1.0 if length >= wanted else math.exp(1 - wanted / max(length, 1))
-    one, two, three, four = (penalty * _geometric_mean(common[:size], said[:size]) for size in range(1, LONGEST + 1))
-    return one, two, three, four
+    first, second, third, fourth = (
+        penalty * _geometric_mean(common[:size], said[:size]) for size in range(1, LONGEST + 1)
+    )
+    return first, second, third, fourth
 
 
 def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> float:

@@ -29,8 +29,8 @@ def write(evaluation: Evaluation, dataset: Dataset, out: Path) -> None:
     """Write the report into the folder `out`, which is made where it is missing.
 
     metrics.json; predictions.json (detection: COCO's results format, image ids from 1 in the order of the split, with
-    the picture's name beside); confusion.png (not of sentences); precision_recall.png (detection); examples.png, the first pictures of
-    the split, and worst.png, those with the most mistakes, truth above prediction.
+    the picture's name beside); confusion.png (not of sentences); precision_recall.png (detection); examples.png, the
+    first pictures of the split, and worst.png, those with the most mistakes, truth above prediction.
     """
     out.mkdir(parents=True, exist_ok=True)
     write_json(evaluation.to_json(), out / "metrics.json")

@@ -164,7 +164,8 @@ def from_torchvision(name: str, tensors: Mapping[str, Tensor], **arguments: obje
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> tuple[str, ...]:
     """Copy `tensors` into `model` where they belong: the whole model, or only its backbone's body.
 
-    A captioner's backbone has a `last` layer behind the body, which is filled too. Class layers of another class count are left out; their names are returned and logged. source: the file, for errors.
+    A captioner's backbone has a `last` layer behind the body, which is filled too. Class layers of another class count
+    are left out; their names are returned and logged. source: the file, for errors.
     """
     own = model.state_dict()
     candidates = {"": tensors, "torchvision": _translated(tensors, model)}

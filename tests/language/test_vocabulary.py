@@ -7,7 +7,10 @@ from siseon.language.vocabulary import Vocabulary, sentence_of, spoken_words, wo
     ("text", "words"),
     [
         ("A tri-colored dog's ball .", ["a", "tri-colored", "dog's", "ball", "."]),
-        ("그림에 원 두 개, 별 한 개가 있습니다.", ["그림에", "원", "두", "개", ",", "별", "한", "개가", "있습니다", "."]),
+        (
+            "그림에 원 두 개, 별 한 개가 있습니다.",
+            ["그림에", "원", "두", "개", ",", "별", "한", "개가", "있습니다", "."],
+        ),
         ("", []),
         ("  ...  ", [".", ".", "."]),
     ],

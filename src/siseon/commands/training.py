@@ -114,9 +114,7 @@ def evaluate(
         raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
     opened = open_data(source, task=network.task, language=language or recipe.language)
     with results(out, "evaluate") as folder, progress(f"{split} of {source}") as done:
-        result = compare(
-            network, opened, split=split, batch=batch, mirrored=mirrored, out=folder, progress=done
-        )
+        result = compare(network, opened, split=split, batch=batch, mirrored=mirrored, out=folder, progress=done)
     print(result.table())
     for problem in result.problems:
         print(f"passed over: {problem}", file=sys.stderr)

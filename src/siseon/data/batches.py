@@ -32,9 +32,9 @@ from siseon.interface import DataError, Images, SiseonError, Size, Target
 class Batch:
     """Pictures ready for `model.loss`, on the model's device.
 
-    targets: one Target a picture (detection), int64 [batch] (classification), or int64 [batch, sentences, words]
-    with -1 behind the end of a sentence, and rows of -1 where a picture has fewer (captioning). names: those of the annotations.
-    number: the place of the batch in its epoch; `Batches.epoch(start=number + 1)` goes on behind it.
+    targets: one Target a picture (detection), int64 [batch] (classification), or int64 [batch, sentences, words] with
+    -1 behind the end of a sentence, and rows of -1 where a picture has fewer (captioning). names: those of the
+    annotations. number: the place of the batch in its epoch; `Batches.epoch(start=number + 1)` goes on behind it.
     """
 
     images: Images

@@ -18,7 +18,13 @@ from siseon.language.vocabulary import Vocabulary
 
 BUILT_IN = ("scenes", "digits")
 
-FORMATS = {"captions": captions, "YOLO text": yolo, "COCO JSON": coco, "Pascal VOC": voc, "a folder for each class": folder}
+FORMATS = {
+    "captions": captions,
+    "YOLO text": yolo,
+    "COCO JSON": coco,
+    "Pascal VOC": voc,
+    "a folder for each class": folder,
+}
 
 LOOKED_FOR = (
     "Looked for: YOLO (data.yaml, or images and labels folders), COCO (*.json), Pascal VOC (*.xml), "

@@ -375,7 +375,6 @@ def _counted(things: tuple[Thing, ...]) -> list[tuple[str, int]]:
     return [(name, counts[name]) for name in CLASSES if counts[name]]
 
 
-
 def every_word(language: str) -> tuple[str, ...]:
     """Sentences in "en" or "ko" in which each word of the closed vocabulary occurs, with each of its particles."""
     first, second = np.array([0, 0, 9, 9], np.float32), np.array([0, 0, 8, 8], np.float32)

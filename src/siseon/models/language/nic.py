@@ -11,7 +11,8 @@ Here    Section 4.3: 512 units and words of 512 numbers. The paper's network for
         are private to the head, as the background is to a detector's, and so is "any other word", which is learnt but
         never said. The loss is the mean over words, not their sum; a beam of 3 instead of 20, as the authors' later
         report (arXiv:1609.06647, section 5.4.4) found better.
-        nic_mini keeps, beside the mean of the features, their grid (grids=...): a scene's sentences say where things are.
+        nic_mini keeps, beside the mean of the features, their grid (grids=...): sentences about scenes say where
+        things are.
 """
 
 from __future__ import annotations
@@ -226,9 +227,9 @@ def nic(
     """NIC on googlenet_bn or one of bodies.BODIES. Raises RecipeError for a backbone or a size that does not fit.
 
     classes: the words that it can say; backbone_options: more arguments of the body, such as padding="tensorflow";
-    frozen: how many of its stages, with the stem, are not trained; last, grids: see PictureFeatures; units: of the LSTM;
-    embedding: numbers of a word; dropout: of what the LSTM reads and shows; beam, longest: of the search; resize, crop:
-    as a classifier's.
+    frozen: how many of its stages, with the stem, are not trained; last, grids: see PictureFeatures; units: of the
+    LSTM; embedding: numbers of a word; dropout: of what the LSTM reads and shows; beam, longest: of the search; resize,
+    crop: as a classifier's.
     """
     if min(units, embedding, beam, longest, *grids) < 1:
         raise RecipeError("units, embedding, beam, longest and grids count from 1", "Leave out what is not")
