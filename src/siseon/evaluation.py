@@ -193,7 +193,7 @@ def evaluate(
 
 def validate(model: nn.Module, dataset: Dataset, *, batch: int = 8) -> dict[str, float]:
     """The few figures that choose the best epoch, the main one first; the same numbers for the same weights."""
-    chosen = ("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP", "accuracy", "top5", "macro_F1")
+    chosen: tuple[str, ...] = ("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP", "accuracy", "top5", "macro_F1")
     chosen += ("CIDEr", "BLEU4", "BLEU1", "exact")
     figures = evaluate(cast(Model, model), dataset, batch=batch).metrics
     return {name: figures[name] for name in chosen if name in figures}
@@ -237,7 +237,7 @@ def _judge_labels(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
     answered = [a for a in answers if isinstance(a.prediction, Classification) and a.annotation.label is not None]
     scores = torch.zeros(len(answered), len(classes))
     for row, answer in zip(scores, answered, strict=True):
-        row[:] = answer.prediction.scores
+        row[:] = cast(Classification, answer.prediction).scores
     labels = torch.tensor([answer.annotation.label for answer in answered], dtype=torch.int64)
     confusion = metrics.confusion_of_labels(scores.argmax(1), labels, classes=len(classes))
     figures = metrics.precision_recall_f1(confusion)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from siseon.describing.places import Thing
+from siseon.describing.places import Distance, Side, Thing
 from siseon.interface import Caption
 from siseon.language.counting import Language, counted, english_number, korean_number
 from siseon.language.particles import with_particle
@@ -69,7 +69,7 @@ def _sentence(things: Sequence[Thing], certainty: int, language: Language) -> st
     return _english(parts, certainty, plural=groups[0][2] > 1) + _english_rest(left_out, certainty)
 
 
-def _groups(things: Sequence[Thing]) -> tuple[list[tuple[tuple[str, str], str, int]], int]:
+def _groups(things: Sequence[Thing]) -> tuple[list[tuple[tuple[Side, Distance], str, int]], int]:
     """(place, class, how many) from left to right, near to far, for the largest; and how many things are left out."""
     counts = Counter(((thing.side, thing.distance), thing.name) for thing in things)
     kept = list(counts)[:MOST]  # things come largest first

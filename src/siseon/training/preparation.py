@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from siseon.data import mixing
 from siseon.data.augment import Augment, Crop, Frame
 from siseon.data.batches import Batch
+from siseon.data.dataset import Task
 from siseon.interface import Images, RecipeError, Sizing, Target
 from siseon.layers import freeze_norm
 from siseon.training.recipe import Recipe
@@ -29,7 +30,7 @@ class Model(Protocol):
     A detector has `sizing` and `needs_masks`, a classifier `resize` and `crop`.
     """
 
-    task: str
+    task: Task
     classes: tuple[str, ...]
     spec: dict[str, Any]
     sizing: Sizing

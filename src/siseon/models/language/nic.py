@@ -155,7 +155,7 @@ class NIC(nn.Module):
                     images = torch.stack([self._prepared(picture) for picture in several[start : start + batch]])
                 with stage("features"):
                     features = self.features(images)
-                with stage("sentence"):
+                with stage("head"):
                     found += self.said(features, beam=beam)
         return found
 
@@ -195,7 +195,7 @@ def beam_search(model: NIC, features: Tensor, *, beam: int) -> tuple[list[int], 
             totals[:, mark] = -torch.inf  # nor can nothing
         if length == model.longest:
             totals[:, :mark] = -torch.inf
-        scores, places = totals.flatten().topk(min(beam, totals.isfinite().sum().item()))
+        scores, places = totals.flatten().topk(min(beam, int(totals.isfinite().sum())))
         rows, labels = places // totals.shape[1], places % totals.shape[1]
         stops = labels == mark
         if stops.any() and float(scores[stops][0]) > best_score:
