@@ -1,6 +1,6 @@
 """NIC's mini learns to say what is in a drawn scene, in Korean and English, from nothing.
 
-    python recipes/scenes_captions.py --language ko [--minutes 9] [--scenes 8000] [--out runs/scenes-ko]
+    python recipes/scenes_captions.py --lang ko [--minutes 9] [--scenes 8000] [--out runs/scenes-ko]
 
 MEASURED
 """
@@ -54,7 +54,7 @@ class Kept:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--language", choices=("en", "ko"), default="en")
+    parser.add_argument("--lang", choices=("en", "ko"), default="en")
     parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--scenes", type=int, default=8000)
     parser.add_argument("--batch", type=int, default=32)
@@ -64,12 +64,12 @@ def main() -> None:
     given = parser.parse_args()
 
     splits = {"train": Kept(Scenes("train", given.scenes)), "val": Scenes("val"), "test": Scenes("test")}
-    vocabulary = Vocabulary.of(every_word(given.language))
-    data = captioned(Data("scenes", "detection", CLASSES, splits), language=given.language, vocabulary=vocabulary)
+    vocabulary = Vocabulary.of(every_word(given.lang))
+    data = captioned(Data("scenes", "detection", CLASSES, splits), language=given.lang, vocabulary=vocabulary)
     model = build("nic_mini", classes=data.classes)
     run = fit(
         model, data, out=given.out, evaluate=validate, seed=given.seed, minutes=given.minutes, epochs=1000,
-        batch=given.batch, lr=given.lr, weight_decay=0.01, ema=0.998, scale=(1, 1), language=given.language,
+        batch=given.batch, lr=given.lr, weight_decay=0.01, ema=0.998, scale=(1, 1), lang=given.lang,
     )  # fmt: skip
     result = evaluate(run.model, data, out=None if given.out is None else given.out / "test")
     print(result.table())

@@ -53,7 +53,7 @@ def train(
         missing = "a model" if not recipe.model else "--data"
         raise RecipeError(f"{missing} is missing", "For example: siseon train faster_rcnn_mini --data scenes")
     plain = _of_a_size_that_suits(Recipe(**{**recipe.model_dump(), "options": dict(map(option, options))}))
-    data = open_data(plain.data, task=entry(plain.model).task, language=plain.language)
+    data = open_data(plain.data, task=entry(plain.model).task, language=plain.lang)
     given = {"classes": data.classes, **plain.options}
     if plain.backbone is not None:
         given["backbone"] = plain.backbone
@@ -86,7 +86,7 @@ def evaluate(
     weights: str | None = None,
     batch: int = 8,
     mirrored: bool = False,
-    language: Literal["en", "ko"] | None = None,
+    lang: Literal["en", "ko"] | None = None,
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
@@ -99,7 +99,7 @@ def evaluate(
         weights: imagenet, coco or a file, where the model is given by its name
         batch: pictures at once
         mirrored: a classifier judges each picture and its mirror image, and takes the mean
-        language: of the sentences about scenes; that of the run if left out
+        lang: of the sentences about scenes; that of the run if left out
         device: auto, cpu, cuda, mps
         out: folder for the report; runs/evaluate-N if left out
     """
@@ -112,7 +112,7 @@ def evaluate(
     source = data or recipe.data
     if not source:
         raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
-    opened = open_data(source, task=network.task, language=language or recipe.language)
+    opened = open_data(source, task=network.task, language=lang or recipe.lang)
     with results(out, "evaluate") as folder, progress(f"{split} of {source}") as done:
         result = compare(network, opened, split=split, batch=batch, mirrored=mirrored, out=folder, progress=done)
     print(result.table())
@@ -232,7 +232,7 @@ def _test(run: Path, recipe: Recipe) -> None:
     from siseon.weights import load
 
     network = cast("Model", load(run).to(device_of(recipe)))
-    data = open_data(recipe.data, task=network.task, language=recipe.language)
+    data = open_data(recipe.data, task=network.task, language=recipe.lang)
     if {"val", "test"} & set(data.splits):
         with progress("evaluating the best epoch on the test pictures") as done:
             result = compare(network, data, batch=recipe.batch, out=run / "test", progress=done)

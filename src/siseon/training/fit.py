@@ -98,7 +98,7 @@ def resume(
     model = load(folder / checkpoint.LAST)
     facts = preparation.contract(model)
     words = facts.classes if facts.task == "captioning" else None
-    data = data or open_data(recipe.data, task=facts.task, language=recipe.language, classes=words)
+    data = data or open_data(recipe.data, task=facts.task, language=recipe.lang, classes=words)
     _check(preparation.contract(model), data)
     training = Training(model, recipe, folder)
     training.restore(folder)
