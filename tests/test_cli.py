@@ -118,7 +118,7 @@ MISTAKES = [
     (("play", "--resume", "nowhere"), ("nowhere", "siseon play")),
     (("blur", "nowhere.jpg", "out.jpg"), ("no --model", "faces_and_plates.py")),
     (("blur", "nowhere.jpg", "out.jpg", "--model", "runs/얼굴"), ("runs/얼굴",)),
-    (("train", "dqn_mini", "--data", "digits"), ("control", "siseon play")),
+    (("train", "dqn_mini", "--data", "digits"), ("learns a game", "siseon play")),
 ]
 
 

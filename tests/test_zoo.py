@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from siseon import zoo
-from siseon.interface import Classification, Detections, RecipeError, Segmentation, Target
+from siseon.interface import Caption, Classification, Detections, RecipeError, Segmentation, Target
+from siseon.language.vocabulary import words_of
 
 ELSEWHERE = zoo.names("generation") + zoo.names("control")  # their contracts: tests/models
 SMALL = {name: {} for name in zoo.ZOO if name.endswith("_mini") and name not in ELSEWHERE}
@@ -37,9 +38,15 @@ def small(name):
     return zoo.create(name, classes=CLASSES, **SMALL[name])
 
 
+def scores(prediction):
+    return torch.tensor(prediction.score) if isinstance(prediction, Caption) else prediction.scores
+
+
 def batch_and_targets(model):
     if model.task == "classification":
         return torch.rand(2, 3, model.crop, model.crop), torch.tensor([0, 2])
+    if model.task == "captioning":
+        return torch.rand(2, 3, model.crop, model.crop), torch.tensor([[[0, 2], [1, -1]], [[2, 3], [-1, -1]]])
     images = torch.rand(2, 3, 96, 96)
     if model.task == "segmentation":
         return images, torch.randint(0, 3, (2, 96, 96), dtype=torch.uint8)
@@ -68,9 +75,18 @@ def test_losses_are_finite_and_reach_every_parameter(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_predictions_carry_the_names_of_the_classes(name):
     model = small(name).train()
-    kind = {"classification": Classification, "detection": Detections, "segmentation": Segmentation}[model.task]
+    kind = {
+        "classification": Classification,
+        "detection": Detections,
+        "segmentation": Segmentation,
+        "captioning": Caption,
+    }[model.task]
     found = model.predict([torch.rand(3, 40, 70), torch.rand(3, 90, 60)], batch=2)
-    assert [(type(each), each.classes) for each in found] == [(kind, tuple(CLASSES))] * 2
+    assert [type(each) for each in found] == [kind] * 2
+    if kind is Caption:
+        assert all(set(words_of(each.text)) <= set(CLASSES) and 0 <= each.score <= 1 for each in found)
+    else:
+        assert [each.classes for each in found] == [tuple(CLASSES)] * 2
     assert all(part.training for part in model.modules())
 
 
@@ -80,7 +96,7 @@ def test_a_picture_gives_the_same_alone_and_in_a_batch(name):
     pictures = torch.rand(2, 3, 96, 96)
     alone, together = model.predict(pictures, batch=1), model.predict(pictures, batch=2)
     for one, two in zip(alone, together, strict=True):
-        torch.testing.assert_close(one.scores, two.scores, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(scores(one), scores(two), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -91,8 +107,8 @@ def test_a_model_can_be_built_again_from_its_spec(name):
     again.load_state_dict(model.state_dict())
     picture = torch.rand(3, 96, 96)
     (first,), (second,) = model.predict(picture), again.predict(picture)
-    assert torch.equal(first.scores, second.scores)
-    assert second.classes == tuple(CLASSES)
+    assert torch.equal(scores(first), scores(second))
+    assert again.classes == tuple(CLASSES)
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.ZOO if name not in ELSEWHERE])

@@ -30,6 +30,7 @@ The landmarks of convolutional vision, running.
   siseon sample RUN --count 64 --seed 0              pictures that a trained generator makes (train dcgan)
   siseon style CONTENT STYLE                         a photo painted in the style of a picture
   siseon portrait PHOTO ...                          blur what is behind the people, or behind --class dog
+  siseon describe PHOTO ... [--camera 0] [--speak]   say what is where, in Korean or English
   siseon propose PHOTO ...                           where objects may be, by Selective Search
   siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
@@ -47,6 +48,7 @@ siseon COMMAND --help tells the options of a command. --debug, anywhere, shows w
 COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
     **dict.fromkeys(("predict", "portrait", "propose", "inspect", "models"), "pictures"),
+    "describe": "describing",
     **dict.fromkeys(("check", "convert"), "datasets"),
     **dict.fromkeys(("sample", "style"), "generation"),
     **dict.fromkeys(("play", "blur"), "action"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -16,25 +16,31 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol, cast
 
-import cv2
 import numpy as np
 import torch
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
-from siseon import metrics
-from siseon.data.augment import runs
-from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem, Task, areas_of
-from siseon.interface import Classification, DataError, Detections, PictureError, Prediction, Segmentation, Target
-from siseon.metrics import CocoScores, Curve, Masks, Runs
+from siseon.answers import JUDGES, Answer
+from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem, Task
+from siseon.interface import (
+    Classification,
+    DataError,
+    Detections,
+    PictureError,
+    Prediction,
+    Segmentation,
+)
+from siseon.metrics import Curve
 
 CHOOSING = (
     *("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP"),
     *("accuracy", "top5", "macro_F1"),
     *("mean_IoU", "pixel_accuracy", "mean_accuracy"),
+    *("CIDEr", "BLEU4", "BLEU1", "exact"),
 )
 """The figures by which `validate` chooses, those that a task has; its first is the main one."""
 
@@ -47,67 +53,15 @@ class Model(Protocol):
     predict: Callable[..., list[Prediction]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model said to one picture: its number in the split, what is known of it, and the prediction.
-
-    areas [objects]: of the true objects, in pixels. found_masks, true_masks: as run-length codes, where model and data
-    have masks; prediction and annotation are without, because masks that are not coded fill the memory. found_map: the
-    labels of a Segmentation as a PNG, of which the prediction is without; pixels: the confusion of this picture's.
-    """
-
-    index: int
-    annotation: Annotation
-    prediction: Prediction
-    areas: Tensor
-    found_masks: Sequence[Runs] | None = None
-    true_masks: Sequence[Runs] | None = None
-    found_map: bytes | None = None
-    pixels: np.ndarray | None = None
-
-    @staticmethod
-    def of(index: int, annotation: Annotation, prediction: Prediction) -> Answer:
-        """The answer with its masks or its map coded."""
-        if isinstance(prediction, Segmentation):
-            return _answer_of_map(index, annotation, prediction)
-        areas, found, true = torch.from_numpy(areas_of(annotation)), None, None
-        if isinstance(prediction, Detections) and prediction.masks is not None:
-            found = metrics.run_lengths(prediction.masks)
-            if len(annotation.segments) == len(annotation.boxes):
-                height, width = prediction.masks.shape[1:]
-                true = [runs(segments, (height, width)) for segments in annotation.segments]
-            prediction = replace(prediction, masks=None)
-        return Answer(index, replace(annotation, segments=()), prediction, areas, found, true)
-
-    def target(self) -> Target:
-        """The true objects in the pixels of the picture, without masks."""
-        known = self.annotation
-        return Target(torch.from_numpy(known.boxes), torch.from_numpy(known.labels), torch.from_numpy(known.crowd))
-
-    def drawable(self) -> tuple[Detections, Detections]:
-        """Truth, each object with score 1, and prediction, both with their masks where they are known."""
-        target, found = self.target(), cast(Detections, self.prediction)
-        truth = Detections(target.boxes, target.labels, torch.ones(len(target.labels)), found.classes)
-        if self.true_masks is not None:
-            truth = replace(truth, masks=metrics.decoded(self.true_masks))
-        if self.found_masks is not None:
-            found = replace(found, masks=metrics.decoded(self.found_masks))
-        return truth, found
-
-    def found_labels(self) -> np.ndarray:
-        """The labels that a segmenter gave, [height, width] uint8."""
-        return cast(np.ndarray, cv2.imdecode(np.frombuffer(self.found_map or b"", np.uint8), cv2.IMREAD_UNCHANGED))
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """A model's answers to a split, and what they are worth.
 
-    metrics: the main figure first ("AP50", "accuracy" or "mean_IoU"), all 0..1 except pictures, unreadable and
-    ms_per_picture, which is the time within `predict` in batches, reading the files not counted; "mask_AP50" and its
-    like where model and data have masks. per_class: class -> figures. confusion: [truth, predicted], for detection
-    with the background last, at score and overlap 0.5; for segmentation of pixels. curves: class -> precision against
-    recall, of the boxes.
+    metrics: the main figure first ("AP50", "accuracy", "mean_IoU" or "CIDEr"), all 0..1 except CIDEr, 0..10, and
+    pictures, unreadable and ms_per_picture, which is the time within `predict` in batches, reading the files not
+    counted; "mask_AP50" and its like where model and data have masks. per_class: class -> figures, none for sentences.
+    confusion: [truth, predicted], for detection with the background last, at score and overlap 0.5; for segmentation of
+    pixels. curves: class -> precision against recall, of the boxes.
     """
 
     task: Task
@@ -135,14 +89,18 @@ class Evaluation:
         whole.columns[1].justify = "right"
         for name, value in self.metrics.items():
             whole.add_row(name, _shown(name, value))
+        text = StringIO()
+        console = Console(file=text, width=100, no_color=True)
+        console.print(whole)
+        if not self.per_class:
+            return text.getvalue()
         columns = list(next(iter(self.per_class.values()), {}))
         classes = Table("class", *columns, box=box.SIMPLE_HEAD)
         for column in classes.columns[1:]:
             column.justify = "right"
         for name, figures in self.per_class.items():
             classes.add_row(escape(name), *(_shown(column, figures[column]) for column in columns))
-        text = StringIO()
-        Console(file=text, width=100, no_color=True).print(whole, classes)
+        console.print(classes)
         return text.getvalue()
 
 
@@ -207,93 +165,6 @@ def validate(model: nn.Module, dataset: Dataset, *, batch: int = 8) -> dict[str,
     return {name: figures[name] for name in CHOOSING if name in figures}
 
 
-Judgement = tuple[dict[str, float], dict[str, dict[str, float]], np.ndarray, dict[str, Curve]]
-
-
-def _judge_detections(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
-    predictions = [answer.prediction for answer in answers if isinstance(answer.prediction, Detections)]
-    truths = [answer.target() for answer in answers]
-    areas = [answer.areas for answer in answers]
-    scores = metrics.coco_scores(predictions, truths, classes=classes, areas=areas)
-    confusion = metrics.confusion_of_detections(predictions, truths, classes=len(classes))
-    _add_mask_figures(scores, answers, classes)
-    return scores.figures, scores.per_class, confusion, scores.curves
-
-
-def _add_mask_figures(scores: CocoScores, answers: list[Answer], classes: tuple[str, ...]) -> None:
-    """Beside each AP of the boxes that of the masks, over the pictures where model and data have them."""
-    masked = [
-        (answer, Masks(answer.found_masks, answer.true_masks))
-        for answer in answers
-        if answer.found_masks is not None and answer.true_masks is not None
-    ]
-    if not any(masks.true for _, masks in masked):
-        return
-    by_mask = metrics.coco_scores(
-        [cast(Detections, answer.prediction) for answer, _ in masked],
-        [answer.target() for answer, _ in masked],
-        classes=classes,
-        areas=[answer.areas for answer, _ in masked],
-        masks=[masks for _, masks in masked],
-    )
-    scores.figures.update({f"mask_{name}": value for name, value in by_mask.figures.items() if name.startswith("AP")})
-    for name, figures in scores.per_class.items():
-        figures.update({f"mask_{key}": by_mask.per_class[name][key] for key in ("AP50", "AP")})
-
-
-def _judge_labels(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
-    answered = [a for a in answers if isinstance(a.prediction, Classification) and a.annotation.label is not None]
-    scores = torch.zeros(len(answered), len(classes))
-    for row, answer in zip(scores, answered, strict=True):
-        row[:] = answer.prediction.scores
-    labels = torch.tensor([answer.annotation.label for answer in answered], dtype=torch.int64)
-    confusion = metrics.confusion_of_labels(scores.argmax(1), labels, classes=len(classes))
-    figures = metrics.precision_recall_f1(confusion)
-    pictures = confusion.sum(1)
-    per_class = {
-        name: {**dict(zip(("precision", "recall", "F1"), row, strict=True)), "pictures": float(count)}
-        for name, row, count in zip(classes, figures.tolist(), pictures.tolist(), strict=True)
-    }
-    # a class that was never predicted has no precision; in the mean over the classes it counts 0
-    means = np.nan_to_num(figures[pictures > 0]).mean(0) if len(answered) else np.full(3, np.nan)
-    whole = {
-        "accuracy": metrics.top_k(scores, labels, count=1),
-        "top5": metrics.top_k(scores, labels, count=5),
-        **dict(zip(("macro_precision", "macro_recall", "macro_F1"), means.tolist(), strict=True)),
-    }
-    return whole, per_class, confusion, {}
-
-
-def _judge_maps(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
-    confusion = np.zeros((len(classes), len(classes)), np.int64)
-    for answer in answers:
-        confusion += 0 if answer.pixels is None else answer.pixels
-    rows = zip(classes, *metrics.class_overlaps(confusion), confusion.sum(1), strict=True)
-    per_class = {
-        name: {"IoU": float(iou), "accuracy": float(accuracy), "pixels": float(pixels)}
-        for name, iou, accuracy, pixels in rows
-    }
-    return metrics.segmentation_figures(confusion), per_class, confusion, {}
-
-
-JUDGES: dict[Task, Callable[[list[Answer], tuple[str, ...]], Judgement]] = {
-    "detection": _judge_detections,
-    "classification": _judge_labels,
-    "segmentation": _judge_maps,
-}
-
-
-def _answer_of_map(index: int, annotation: Annotation, prediction: Segmentation) -> Answer:
-    found = prediction.labels.to(torch.uint8).numpy()
-    assert annotation.semantic is not None
-    pixels = metrics.confusion_of_maps(found, annotation.semantic, classes=len(prediction.classes))
-    code = cv2.imencode(".png", found)[1].tobytes()
-    nothing = torch.zeros(0, 0)
-    empty = Segmentation(nothing.long(), nothing, prediction.classes)
-    known = replace(annotation, semantic=None)
-    return Answer(index, known, empty, torch.zeros(0), found_map=code, pixels=pixels)
-
-
 def options_of(task: Task, *, score: float, mirrored: bool) -> dict[str, Any]:
     """What `predict` of a model takes beside pictures."""
     if task == "detection":
@@ -310,7 +181,7 @@ def _translation(model: Model, dataset: Dataset) -> Callable[[Any], Prediction]:
     if model.task != dataset.task:
         remedy = f"Take a model of the task {dataset.task}; `siseon models --task {dataset.task}` lists them."
         raise DataError(f"The model does {model.task}, the data is for {dataset.task}", remedy)
-    if model.classes == dataset.classes:
+    if model.classes == dataset.classes or model.task == "captioning":
         return lambda prediction: prediction
     known = {name: label for label, name in enumerate(dataset.classes)}
     labels = torch.tensor([known.get(name, -1) for name in model.classes])

@@ -222,7 +222,19 @@ class Segmentation:
         return {name: round(share, 4) for name, share in self.shares().items()}
 
 
-Prediction: TypeAlias = Detections | Classification | Segmentation
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A sentence about one picture, and how sure it is: the geometric mean of the probabilities of its words, 0..1."""
+
+    text: str
+    score: float
+
+    def to_json(self) -> dict[str, object]:
+        """{"caption", "score"}."""
+        return {"caption": self.text, "score": round(self.score, 4)}
+
+
+Prediction: TypeAlias = Detections | Classification | Segmentation | Caption
 
 
 def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ def _counted_players(network: Any, digits: str) -> Count:  # noqa: ANN401
 def input_of(network: Any) -> tuple[int, int]:  # noqa: ANN401
     """The side of the picture that a model takes, and its channels, which for a player are the frames seen at once."""
     match network.task:
-        case "classification":
+        case "classification" | "captioning":
             return network.crop, 3
         case "control":
             return network.size[0], network.frames

@@ -69,12 +69,11 @@ def portraits(
 
 def shape_of(prediction: Prediction, label: str) -> np.ndarray:
     """Where things of the class `label` are, bool [height, width]. Raises RecipeError where there are no shapes."""
-    place = prediction.classes.index(label)
     if isinstance(prediction, Segmentation):
-        return np.asarray(prediction.labels.numpy() == place)
+        return np.asarray(prediction.labels.numpy() == prediction.classes.index(label))
     if not isinstance(prediction, Detections) or prediction.masks is None:
         raise RecipeError("this model finds no shapes", "Take a segmenter or a Mask R-CNN")
-    return np.asarray(prediction.masks[prediction.labels == place].any(0).numpy())
+    return np.asarray(prediction.masks[prediction.labels == prediction.classes.index(label)].any(0).numpy())
 
 
 def blurred_behind(pixels: np.ndarray, shape: np.ndarray, *, blur: float | None = None) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from siseon import drawing, pictures
 from siseon.evaluation import Model, options_of
-from siseon.interface import Classification, Detections, PictureError, Prediction, Segmentation
+from siseon.interface import Caption, Classification, Detections, PictureError, Prediction, Segmentation
 from siseon.report import write_json
 
 
@@ -87,18 +87,20 @@ def propose_files(
 
 
 def drawn(picture: np.ndarray, prediction: Prediction, top: int = 3) -> np.ndarray:
-    """The picture with what was found in it drawn on it, or with its best classes below it."""
+    """The picture with what was found in it drawn on it, or with its best classes or a sentence below it."""
     if isinstance(prediction, Segmentation):
         return drawing.draw_map(picture, prediction)
-    if isinstance(prediction, Classification):
+    if isinstance(prediction, Classification | Caption):
         return drawing.contact_sheet([picture], [summary(prediction, top)], columns=1)
     return drawing.draw(picture, prediction)
 
 
 def summary(prediction: Prediction, top: int = 5) -> str:
-    """One line: "2 dog, 1 cat", "nothing", the best classes with their scores, or those that cover most."""
+    """One line: "2 dog, 1 cat", "nothing", the best classes, those that cover most, or the sentence and its score."""
     if isinstance(prediction, Segmentation):
         return ", ".join(f"{name} {share:.1%}" for name, share in list(prediction.shares().items())[:top])
+    if isinstance(prediction, Caption):
+        return f"{prediction.text} {prediction.score:.2f}"
     if isinstance(prediction, Classification):
         return ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(top))
     return ", ".join(f"{count} {name}" for name, count in Counter(prediction.names).most_common()) or "nothing"
@@ -112,6 +114,8 @@ def row(file: Path, picture: np.ndarray, prediction: Prediction, top: int) -> di
     if isinstance(prediction, Classification):
         found = [{"class": name, "score": round(score, 4)} for name, score in prediction.top(top)]
         return {"picture": str(file), "width": width, "height": height, "classes": found}
+    if isinstance(prediction, Caption):
+        return {"picture": str(file), "width": width, "height": height, **prediction.to_json()}
     return {"picture": str(file), "width": width, "height": height, "objects": prediction.to_json()}
 
 

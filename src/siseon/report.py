@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from siseon import drawing, metrics, pictures
+from siseon.answers import Answer
 from siseon.data.dataset import Dataset, Maps
-from siseon.evaluation import Answer, Evaluation
-from siseon.interface import Classification, Detections, Segmentation
+from siseon.evaluation import Evaluation
+from siseon.interface import Caption, Classification, Detections, Segmentation
+from siseon.language.vocabulary import words_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,13 +31,15 @@ def write(evaluation: Evaluation, dataset: Dataset, out: Path) -> None:
     """Write the report into the folder `out`, which is made where it is missing.
 
     metrics.json; predictions.json (detection: COCO's results format, image ids from 1 in the order of the split, with
-    the picture's name beside; segmentation: the share of each class); confusion.png; precision_recall.png (detection);
-    examples.png, the first pictures of the split, and worst.png, those with the most mistakes, truth above prediction.
+    the picture's name beside; segmentation: the share of each class); confusion.png (not of sentences);
+    precision_recall.png (detection); examples.png, the first pictures of the split, and worst.png, those with the most
+    mistakes, truth above prediction.
     """
     out.mkdir(parents=True, exist_ok=True)
     write_json(evaluation.to_json(), out / "metrics.json")
     write_json(predictions(evaluation), out / "predictions.json")
-    plot_confusion(evaluation, out / "confusion.png")
+    if evaluation.task != "captioning":
+        plot_confusion(evaluation, out / "confusion.png")
     if evaluation.curves:
         plot_curves(evaluation, out / "precision_recall.png")
     worst = sorted(filter(mistakes, evaluation.answers), key=mistakes, reverse=True)
@@ -62,6 +66,8 @@ def predictions(evaluation: Evaluation) -> list[dict[str, Any]]:
             labels = torch.from_numpy(answer.found_labels())
             shares = Segmentation(labels.long(), labels, answer.prediction.classes).to_json()
             rows.append({"file_name": name, "shares": shares})
+        elif isinstance(answer.prediction, Caption):
+            rows.append({"file_name": name, **answer.prediction.to_json()})
         else:
             rows.append({"file_name": name, "classes": answer.prediction.to_json()})
     return rows
@@ -70,10 +76,13 @@ def predictions(evaluation: Evaluation) -> list[dict[str, Any]]:
 def mistakes(answer: Answer) -> float:
     """How wrong an answer is: objects missed plus objects found wrongly; for a class, the score of the wrong one.
 
-    For a map, the share of the known pixels that are wrong.
+    For a map, the share of the known pixels that are wrong; for a sentence, how surely one is said that is not true.
     """
     if answer.pixels is not None:
         return 1 - float(np.trace(answer.pixels)) / max(int(answer.pixels.sum()), 1)
+    if isinstance(answer.prediction, Caption):
+        true = [words_of(text) for group in answer.annotation.sentences.values() for text in group]
+        return 0.0 if words_of(answer.prediction.text) in true else answer.prediction.score
     if isinstance(answer.prediction, Classification):
         score, label = answer.prediction.scores.max(0)
         return 0.0 if int(label) == answer.annotation.label else float(score)
@@ -90,7 +99,10 @@ def write_sheet(answers: Sequence[Answer], dataset: Dataset, path: Path) -> None
     tiles, captions = [], []
     for answer in answers:
         picture, prediction, name = dataset.picture(answer.index), answer.prediction, answer.annotation.name
-        if isinstance(prediction, Classification):
+        if isinstance(prediction, Caption):
+            tiles.append(picture)
+            captions.append(f"{prediction.text} {prediction.score:.2f}")
+        elif isinstance(prediction, Classification):
             label = answer.annotation.label
             found, score = prediction.top(1)[0]
             tiles.append(picture)

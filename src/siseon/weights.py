@@ -174,20 +174,21 @@ def from_torchvision(name: str, tensors: Mapping[str, Tensor], **arguments: obje
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> tuple[str, ...]:
     """Copy `tensors` into `model` where they belong: the whole model, or only its backbone's body.
 
-    Class layers of another class count are left out; their names are returned and logged. source: the file, for errors.
+    A captioner's backbone has a `last` layer behind the body, which is filled too. Class layers of another class count
+    are left out; their names are returned and logged. source: the file, for errors.
     """
     own = model.state_dict()
     candidates: dict[str, Mapping[str, Tensor]] = {}
     prefix, body = _body(model)
     if body is not None:
         for kind, named in (("body", tensors), ("torchvision body", _translated(tensors, body))):
-            part = {f"{prefix}{key}": value for key, value in named.items() if key.startswith("body.")}
+            part = {f"{prefix}{key}": value for key, value in named.items() if key.startswith(("body.", "last."))}
             candidates[kind] = {**part, **_convolutionised(tensors, model)} if part else part
     # A whole model has more tensors than its body, so that of two that fit equally well the body is meant.
     candidates |= {"": tensors, "torchvision": _translated(tensors, model)}
     needed = _needed(own)
     kind, best = max(candidates.items(), key=lambda item: sum(key in item[1] for key in needed))
-    wanted = [key for key in needed if "body" not in kind or key.startswith(f"{prefix}body.")]
+    wanted = [key for key in needed if "body" not in kind or key.startswith((f"{prefix}body.", f"{prefix}last."))]
     class_layers = _class_dependent(model)
     missing = [key for key in wanted if key not in best]
     wrong = [key for key in wanted if key in best and best[key].shape != own[key].shape and key not in class_layers]

@@ -35,9 +35,10 @@ from siseon.models.classification import (
 from siseon.models.control import dqn
 from siseon.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, refine_rcnn, retinanet, ssd, yolo
 from siseon.models.generation import dcgan, gan
+from siseon.models.language import nic
 from siseon.models.segmentation import fcn, segnet
 
-Task: TypeAlias = Literal["classification", "detection", "segmentation", "generation", "control"]
+Task: TypeAlias = Literal["classification", "detection", "segmentation", "captioning", "generation", "control"]
 
 
 class Entry(NamedTuple):
@@ -273,6 +274,15 @@ FAMILIES = (
         "MVA 2017",
         2017,
         "Roh, Lee",
+    ),
+    Family(
+        "captioning",
+        nic.nic,
+        nic.VARIANTS,
+        "Show and Tell: A Neural Image Caption Generator",
+        "arXiv:1411.4555",
+        2015,
+        "Vinyals, Toshev, Bengio, Erhan",
     ),
     Family("segmentation", fcn.FCN, fcn.VARIANTS, *FULLY_CONVOLUTIONAL),
     Family("segmentation", fcn.DilatedFCN, fcn.DILATED_VARIANTS, *FULLY_CONVOLUTIONAL),

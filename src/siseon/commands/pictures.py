@@ -200,7 +200,7 @@ def propose(
 
 def models(
     *,
-    task: Literal["all", "classification", "detection", "segmentation", "generation", "control"] = "all",
+    task: Literal["all", "classification", "detection", "segmentation", "captioning", "generation", "control"] = "all",
     json: bool = False,
 ) -> None:
     """List the models: task, parameters with the default classes, MACs of a picture of their own size, year, paper.

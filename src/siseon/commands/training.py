@@ -63,7 +63,7 @@ def train(
             return play_anew(plain, folder)
     if entry(plain.model).task == "control":
         raise RecipeError(f"{plain.model} learns a game, not from pictures", "For example: siseon play breakout_mini")
-    data = open_data(plain.data, task=cast("Task", entry(plain.model).task))
+    data = open_data(plain.data, task=cast("Task", entry(plain.model).task), language=plain.lang)
     given = {"classes": data.classes, **plain.options}
     if plain.backbone is not None:
         given["backbone"] = plain.backbone
@@ -97,6 +97,7 @@ def evaluate(
     batch: int = 8,
     mirrored: bool = False,
     precision: Literal["fp32", "bf16"] = "fp32",
+    lang: Literal["en", "ko"] | None = None,
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
@@ -110,6 +111,7 @@ def evaluate(
         batch: pictures at once
         mirrored: a classifier judges each picture and its mirror image, and takes the mean
         precision: bf16 is faster on processors that have it, and the numbers differ in the third digit
+        lang: of the sentences about scenes; that of the run if left out
         device: auto, cpu, cuda, mps
         out: folder for the report; runs/evaluate-N if left out
     """
@@ -118,19 +120,13 @@ def evaluate(
     from siseon.interface import DataError
 
     network = trained(model, weights, device, precision)
-    source = data or (_recipe_of(Path(model)).data if (Path(model) / "recipe.toml").exists() else None)
-    if source is None:
+    recipe = _recipe_of(Path(model)) if (Path(model) / "recipe.toml").exists() else Recipe()
+    source = data or recipe.data
+    if not source:
         raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
+    opened = open_data(source, task=network.task, language=lang or recipe.lang)
     with results(out, "evaluate") as folder, progress(f"{split} of {source}") as done:
-        result = compare(
-            network,
-            open_data(source, task=network.task),
-            split=split,
-            batch=batch,
-            mirrored=mirrored,
-            out=folder,
-            progress=done,
-        )
+        result = compare(network, opened, split=split, batch=batch, mirrored=mirrored, out=folder, progress=done)
     print(result.table())
     for problem in result.problems:
         print(f"passed over: {problem}", file=sys.stderr)
@@ -248,7 +244,7 @@ def _test(run: Path, recipe: Recipe) -> None:
     from siseon.weights import load
 
     network = cast("Model", load(run).to(device_of(recipe)))
-    data = open_data(recipe.data, task=network.task)
+    data = open_data(recipe.data, task=network.task, language=recipe.lang)
     if {"val", "test"} & set(data.splits):
         with progress("evaluating the best epoch on the test pictures") as done:
             result = compare(network, data, batch=recipe.batch, out=run / "test", progress=done)

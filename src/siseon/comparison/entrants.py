@@ -67,6 +67,8 @@ def _check_tasks(models: Sequence[str], data: Data) -> None:
     if len(tasks) > 1:
         said = " and ".join(f"{model} is for {task}" for task, model in tasks.items())
         raise RecipeError(f"{said}: they cannot be compared", "Name models of one task")
+    if "captioning" in tasks:
+        raise RecipeError(f"{tasks['captioning']} says sentences, which are not raced", "Use siseon train and evaluate")
     if data.task not in tasks:
         task, model = next(iter(tasks.items()))
         remedy = f"Take models of that task; siseon models --task {data.task} lists them"

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from siseon.data.augment import Augment, Augmentation, Crop, Frame, mask
+from siseon.data.captions import padded
 from siseon.data.dataset import Annotation, Dataset, Maps, Problem
 from siseon.interface import VOID, DataError, Images, SiseonError, Size, Target
 
@@ -31,9 +32,10 @@ from siseon.interface import VOID, DataError, Images, SiseonError, Size, Target
 class Batch:
     """Pictures ready for `model.loss`, on the model's device.
 
-    targets: one Target a picture (detection), int64 [batch] (classification), or uint8 [batch, height, width] with VOID
-    in the padding too (segmentation). names: those of the annotations.
-    number: the place of the batch in its epoch; `Batches.epoch(start=number + 1)` goes on behind it.
+    targets: one Target a picture (detection), int64 [batch] (classification), uint8 [batch, height, width] with VOID in
+    the padding too (segmentation), or int64 [batch, sentences, words] with -1 behind the end of a sentence, and rows of
+    -1 where a picture has fewer (captioning). names: those of the annotations. number: the place of the batch in its
+    epoch; `Batches.epoch(start=number + 1)` goes on behind it.
     """
 
     images: Images
@@ -106,6 +108,8 @@ class Reader:
                     height, width = annotation.semantic.shape
                     row[:height, :width] = annotation.semantic
                 return torch.from_numpy(maps)
+            case "captioning":
+                return torch.from_numpy(padded([annotation.tokens for annotation in annotations]))
         return [_target(annotation, self.masks) for annotation in annotations]
 
 

@@ -35,6 +35,12 @@ UNEVEN = 10
 """How many times the rarest class the most frequent one may have before it is worth saying."""
 
 
+KINDS = {"detection": "an object", "captioning": "a sentence"}
+"""Task -> what a picture must have."""
+WORDS = 20
+"""So many words of a vocabulary are listed."""
+
+
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
     """What one split holds. sizes: objects by area of box; smallest, largest: (height, width) of a picture."""
@@ -254,9 +260,11 @@ def _counts(names: Sequence[str], looks: Sequence[_Look]) -> SplitCounts:
 
 
 def _counted(annotation: Annotation) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """The labels that count, without crowd, and the areas of their boxes; for classification the picture's label."""
+    """The labels that count, without crowd, and the areas of their boxes; the picture's own label; or its words."""
     if annotation.label is not None:
         return (annotation.label,), ()
+    if annotation.tokens:
+        return tuple(label for sentence in annotation.tokens for label in sentence), ()
     objects = ~annotation.crowd
     sides = (annotation.boxes[:, 2:] - annotation.boxes[:, :2])[objects]
     return tuple(annotation.labels[objects].tolist()), tuple(sides.prod(1).tolist())
@@ -268,7 +276,7 @@ def _reasons(task: str, splits: Mapping[str, SplitCounts]) -> Iterator[str]:
             yield f"No picture of {split} can be read"
     first = splits.get("train") or next(iter(splits.values()), None)
     if first and not any(first.classes.values()):
-        yield "No picture has an object" if task == "detection" else "No picture has a class"
+        yield f"No picture has {KINDS.get(task, 'a class')}"
 
 
 def _leaks(copies: Sequence[Copy]) -> Iterator[str]:
@@ -287,8 +295,8 @@ def _count(things: Sequence[object]) -> str:
 
 
 def _unevenness(report: Report) -> Iterator[str]:
-    """Sentences about classes and turned pictures."""
-    train = report.splits.get("train")
+    """Sentences about classes, but not about words, and turned pictures."""
+    train = report.splits.get("train") if report.task != "captioning" else None
     counts = {name: count for name, count in train.classes.items() if count} if train else {}
     if counts and max(counts.values()) > UNEVEN * min(counts.values()):
         most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
@@ -316,7 +324,11 @@ def _splits_table(report: Report) -> Table:
 
 def _classes_table(report: Report) -> Table:
     totals = {name: [counts.classes[name] for counts in report.splits.values()] for name in report.classes}
-    rows = [(name, *map(str, totals[name])) for name in sorted(totals, key=lambda name: -sum(totals[name]))]
+    names = sorted(totals, key=lambda name: -sum(totals[name]))
+    rows = [(name, *map(str, totals[name])) for name in names]
+    if report.task == "captioning":
+        left_out = [("...", f"{len(rows) - WORDS} more")] if len(rows) > WORDS else []
+        return Table("Words", ("word", *report.splits), [*rows[:WORDS], *left_out])
     return Table("Classes", ("class", *report.splits), rows)
 
 

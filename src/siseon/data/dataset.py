@@ -11,7 +11,7 @@ import numpy as np
 
 from siseon.interface import DataError, Size
 
-Task: TypeAlias = Literal["classification", "detection", "segmentation"]
+Task: TypeAlias = Literal["classification", "detection", "segmentation", "captioning"]
 Segments: TypeAlias = "tuple[np.ndarray, ...] | np.ndarray"
 """The shape of one object: polygons, each [points, 2] (x, y) in pixels, or a bool mask [height, width]."""
 
@@ -34,8 +34,8 @@ class Annotation:
 
     name is unique in its data set (a relative path, or scenes/train/000012); boxes [objects, 4] float32 xyxy; labels
     [objects] int64; crowd [objects] bool; segments: one per object, or empty; label: the class of the whole picture;
-    semantic: the class of each pixel, [height, width] uint8 with VOID, once somebody asked for it; sentences:
-    language -> sentences about it.
+    semantic: the class of each pixel, [height, width] uint8 with VOID, once somebody asked for it; sentences: language
+    -> sentences about it; tokens: the sentences to learn, as labels of their words (captioning).
     """
 
     name: str
@@ -48,6 +48,7 @@ class Annotation:
     label: int | None = None
     semantic: np.ndarray | None = None
     sentences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tokens: tuple[tuple[int, ...], ...] = ()
 
 
 class Dataset(Protocol):

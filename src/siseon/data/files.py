@@ -174,7 +174,8 @@ class Record:
     source: the file that says so, for messages; split: train, val, test or "" where nothing says it; stated: the
     (height, width) that the annotation gives; boxes [objects, 4] float64 xyxy in pixels of the stated size, or in
     fractions of the upright picture where `fractions`; names: the class of each object; shapes: one per object, None
-    where unknown; map: the file that holds the class of each pixel, where there is one.
+    where unknown; map: the file that holds the class of each pixel, where there is one; sentences: what is said about
+    the picture.
     """
 
     picture: Path
@@ -189,6 +190,7 @@ class Record:
     shapes: list[Shape | None] = field(default_factory=list)
     label: str | None = None
     map: MapFile | None = None
+    sentences: list[str] = field(default_factory=list)
 
     def keep(self, chosen: np.ndarray) -> None:
         """Keep only the objects where `chosen` [objects] is true."""
@@ -244,7 +246,8 @@ class FileDataset:
     names [pictures]: paths relative to root; sizes [pictures, 2]: (height, width) upright; labels_of_pictures
     [pictures], -1 where there is none; first [pictures + 1]: where each picture's objects begin in boxes, labels,
     crowd and shapes; shaped [pictures]: whether the objects of a picture have shapes; maps: those of
-    the pictures, of the task segmentation only.
+    the pictures, of the task segmentation only; sentences: about each picture, in the language of the data, which
+    nothing names.
     """
 
     root: Path
@@ -259,6 +262,7 @@ class FileDataset:
     crowd: np.ndarray
     shaped: np.ndarray
     shapes: Shapes
+    sentences: tuple[tuple[str, ...], ...]
     maps: tuple[MapFile, ...] = ()
 
     @staticmethod
@@ -280,6 +284,7 @@ class FileDataset:
             shaped=np.array([_all_known(record.shapes) for record in records], bool),
             shapes=Shapes.of(shapes),
             maps=tuple(record.map for record in records if record.map is not None),
+            sentences=tuple(tuple(record.sentences) for record in records),
         )
 
     def __len__(self) -> int:
@@ -299,6 +304,7 @@ class FileDataset:
             crowd=self.crowd[start:stop].copy(),
             segments=tuple(self.shapes[item] for item in range(start, stop)) if self.shaped[index] else (),
             label=None if label < 0 else label,
+            sentences={"": self.sentences[index]} if self.sentences[index] else {},
         )
 
     def picture(self, index: int) -> np.ndarray:

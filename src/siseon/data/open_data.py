@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from siseon.data import arrays, coco, folder, masks, panoptic, voc, yolo
+from siseon.data import arrays, captions, coco, folder, masks, panoptic, voc, yolo
 from siseon.data.dataset import Data, Problem, Task
 from siseon.data.files import Contents, FileDataset, Files, Notes, Record, clean_name
 from siseon.data.mending import mend
 from siseon.data.semantic import painted
 from siseon.data.splitting import split_pool
 from siseon.interface import DataError
+from siseon.language.vocabulary import Vocabulary
 
 BUILT_IN = ("scenes", "digits")
 
 FORMATS = {
+    "captions": captions,
     "YOLO text": yolo,
     "COCO JSON": coco,
     "Pascal VOC": voc,
@@ -31,7 +33,8 @@ MAPS = {"pictures and maps of classes": masks, "panoptic COCO": panoptic}
 
 LOOKED_FOR = (
     "Looked for: YOLO (data.yaml, or images and labels folders), COCO (*.json), Pascal VOC (*.xml), "
-    "pictures and maps of classes (images and masks folders), a folder of pictures for each class, arrays (*.npz)"
+    "pictures and maps of classes (images and masks folders), "
+    "captions (captions.txt), a folder of pictures for each class, arrays (*.npz)"
 )
 
 
@@ -44,15 +47,21 @@ class UnusableDataError(DataError):
 
 
 def open_data(
-    path: str | Path, *, task: Task | None = None, classes: Sequence[str] | None = None, seed: int = 0
+    path: str | Path,
+    *,
+    task: Task | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    language: str = "en",
 ) -> Data:
     """Open a data set: "scenes" or "digits" (built in), or a folder or annotation file whose format is recognised.
 
-    Formats: Pascal VOC, COCO JSON, YOLO text, pictures and maps of their classes, a folder of pictures for each class,
-    arrays in an .npz. task: what the data shall be for, where it can be for several; "segmentation" makes maps of
-    objects with shapes (scenes, COCO, panoptic COCO), with a class "background" first. Left out, or another, the data
-    is what it is. classes: keep only these, in this order (a model's, to evaluate it). A folder that is called like a
-    built-in set is opened as "./scenes".
+    Formats: Pascal VOC, COCO JSON, YOLO text, pictures and maps of their classes, captions.txt (Flickr's), a folder of
+    pictures for each class, arrays in an .npz. task: what the data shall be for, where it can be for several;
+    "segmentation" makes maps of objects with shapes (scenes, COCO, panoptic COCO), with a class "background" first;
+    "captioning" gives the sentences of scenes, in `language` ("en" or "ko"). Left out, or another, the data is what it
+    is. classes: keep only these, in this order (a model's, to evaluate it); for captions the words that are known. A
+    folder that is called like a built-in set is opened as "./scenes".
 
     Splits are the data's own. Where it has only train, or one pool, 80 / 10 / 10 % become train, val and test by a
     hash of each picture's name and `seed`; where it has train and test only, 10 % of train become val. Copies of a
@@ -62,7 +71,7 @@ def open_data(
     nothing in it can be used.
     """
     if str(path) in BUILT_IN:
-        return _for_task(_built_in(str(path), classes, seed), task)
+        return _for_task(_built_in(str(path), classes, seed, task, language), task)
     source = Path(path).expanduser().absolute()
     try:
         if source.suffix.lower() == ".npz" and source.is_file():
@@ -83,6 +92,8 @@ def _open(source: Path, task: Task | None, classes: Sequence[str] | None, seed: 
     records = mend(contents.records, notes)
     if not records:
         raise _nothing_usable(source, "no picture can be used", notes)
+    if contents.task == "captioning":
+        return _captions(files, contents, records, classes, notes, seed)
     names = _chosen(contents, records, classes, notes)
     if contents.task == "classification":
         records = [record for record in records if record.label in names]
@@ -102,7 +113,29 @@ def _open(source: Path, task: Task | None, classes: Sequence[str] | None, seed: 
     return Data(name, contents.task, names, datasets, notes.problems())
 
 
-def _built_in(name: str, classes: Sequence[str] | None, seed: int) -> Data:
+def _captions(
+    files: Files, contents: Contents, records: list[Record], words: Sequence[str] | None, notes: Notes, seed: int
+) -> Data:
+    """Pictures with sentences; the vocabulary is that of the training sentences, or the words given."""
+    split_pool(records, notes, seed)
+    splits = {split: [record for record in records if record.split == split] for split in ("train", "val", "test")}
+    datasets = {
+        split: FileDataset.of(files.root, contents.task, (), chosen) for split, chosen in splits.items() if chosen
+    }
+    first = datasets.get("train", next(iter(datasets.values())))
+    vocabulary = captions.vocabulary_of(first) if words is None else Vocabulary(tuple(words))
+    data = Data(files.root.name, contents.task, (), datasets, notes.problems())
+    return captions.captioned(data, language="", vocabulary=vocabulary)
+
+
+def _built_in(name: str, classes: Sequence[str] | None, seed: int, task: Task | None, language: str) -> Data:
+    if task == "captioning" and name == "scenes":
+        from siseon.data.scenes import every_word, scenes
+
+        if language not in ("en", "ko"):
+            raise DataError(f"scenes has no sentences in the language '{language}'", "It has en and ko")
+        vocabulary = Vocabulary.of(every_word(language)) if classes is None else Vocabulary(tuple(classes))
+        return captions.captioned(scenes(seed=seed), language=language, vocabulary=vocabulary)
     if name == "digits":
         from siseon.data.digits import digits
 

@@ -103,7 +103,7 @@ def play(
     facts = preparation.contract(model)
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(model, recipe, data)
-    recipe = recipe.changed(flip=preparation.flip_of(recipe, data.classes))
+    recipe = recipe.changed(flip=preparation.flip_of(recipe, "generation", data.classes))
     training = Training(model, recipe, None if out is None else new_folder(Path(out), recipe))
     training.save()
     return _play(training, data, evaluate, progress or fitting())
@@ -146,7 +146,7 @@ def _play(training: Training, data: Data, evaluate: Evaluate | None, progress: P
     with (
         closing(progress),
         closing(records.Records(training.folder, tensorboard=recipe.tensorboard)) as notes,
-        _batches(training, data.train, notes, preparation.augment_of(recipe)) as batches,
+        _batches(training, data.train, notes, preparation.augment_of(recipe, "generation")) as batches,
         Signals(active=training.folder is not None) as signals,
     ):
         for problem in data.problems:
@@ -347,7 +347,7 @@ def _check(model: nn.Module, recipe: Recipe, data: Data) -> None:
     """Whether model, recipe and data belong together."""
     if "train" not in data.splits:
         raise DataError(f"{data.name} has no training pictures", "Call one of its splits train")
-    if preparation.contract(model).task != "generation":
+    if getattr(model, "task", "") != "generation":
         raise RecipeError(f"{recipe.model} has no generator and no discriminator", "Train it with fit")
     if recipe.imgsz not in (None, preparation.contract(model).crop):
         raise RecipeError(

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 from siseon import tensorfile
 from siseon.data.augment import Augment, Augmentation
 from siseon.data.batches import Batch, Batches
-from siseon.data.dataset import Data, Dataset, Task
+from siseon.data.dataset import Data, Dataset
 from siseon.data.open_data import open_data
 from siseon.interface import DataError, RecipeError, SiseonError
 from siseon.layers import inference
@@ -73,7 +72,7 @@ def fit(
     facts = preparation.contract(model)
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(facts, data)
-    recipe = recipe.changed(flip=preparation.flip_of(recipe, data.classes))
+    recipe = recipe.changed(flip=preparation.flip_of(recipe, data.task, data.classes))
     training = Training(model, recipe, None if out is None else new_folder(Path(out), recipe))
     training.save()  # so that a kill before the first step, too, leaves a run to go on with
     return _train(training, data, evaluate, progress or fitting(), augment)
@@ -98,7 +97,8 @@ def resume(
     recipe = Recipe.from_toml(folder / "recipe.toml")
     model = load(folder / checkpoint.LAST)
     facts = preparation.contract(model)
-    data = data or open_data(recipe.data, task=cast(Task, facts.task))
+    words = facts.classes if facts.task == "captioning" else None
+    data = data or open_data(recipe.data, task=facts.task, language=recipe.lang, classes=words)
     _check(facts, data)
     training = Training(model, recipe, folder)
     training.restore(folder)
@@ -118,7 +118,7 @@ def _train(
     with (
         closing(progress),
         closing(records.Records(training.folder, tensorboard=recipe.tensorboard)) as notes,
-        _batches(training, data.train, notes, augment or preparation.augment_of(recipe)) as batches,
+        _batches(training, data.train, notes, augment or preparation.augment_of(recipe, data.task)) as batches,
         Signals(active=training.folder is not None) as signals,
     ):
         for problem in data.problems:

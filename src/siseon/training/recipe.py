@@ -27,6 +27,7 @@ class Recipe(BaseModel):
 
     model: str = Field(default="", description="name of the model in the zoo")
     data: str = Field(default="", description="folder or file of the data set, or scenes, or digits")
+    lang: Literal["en", "ko"] = Field(default="en", description="of the sentences about scenes (captioning)")
     backbone: str | None = Field(default=None, description="network below a detector or segmenter, e.g. mobilenet_v2")
     weights: str | None = Field(default=None, description="start from imagenet, coco, or a .safetensors or .pth file")
     epochs: int = Field(default=20, ge=1, description="passes over the training pictures")
