@@ -24,12 +24,12 @@ HELP = """usage: siseon COMMAND ...
 The landmarks of convolutional vision, running.
 
   siseon demo                                        train a detector on drawn scenes and look at what it finds
-  siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, image folders)
+  siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, folders, masks)
   siseon train --resume RUN                          go on where a run stopped
   siseon predict RUN PHOTO ...                       find things in pictures; folders and patterns too
   siseon portrait PHOTO ...                          blur what is behind the people, or behind --class dog
   siseon propose PHOTO ...                           where objects may be, by Selective Search
-  siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
+  siseon evaluate RUN --data FOLDER                  how good is it: AP or IoU, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
   siseon search                                      architectures for digits: at random, and by evolution
   siseon models                                      what there is to train
