@@ -4,7 +4,10 @@
 
 CAMVID_FOLDER has train, val and test, and the maps of their classes in trainannot, valannot and testannot, as in
 SegNet's tutorial. Rare classes weigh more, by median frequency, as in SegNet's paper. The best epoch is chosen on val;
-the figures are those of test.
+the figures are those of test, in the pixels of the 480 x 360 pictures.
+
+Published for VGG-16 from ImageNet, trained to the end at 480 x 360: FCN-8s 0.570, SegNet 0.464 (Jegou et al. 2017,
+arXiv:1611.09326, table 3).
 """
 
 import argparse
@@ -33,7 +36,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--imgsz", type=int, default=352)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/camvid"))
     given = parser.parse_args()

@@ -24,7 +24,7 @@ HELP = """usage: siseon COMMAND ...
 The landmarks of convolutional vision, running.
 
   siseon demo                                        train a detector on drawn scenes and look at what it finds
-  siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, image folders)
+  siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, folders, masks)
   siseon train --resume RUN                          go on where a run stopped
   siseon predict RUN PHOTO ...                       find things in pictures; folders and patterns too
   siseon sample RUN --count 64 --seed 0              pictures that a trained generator makes (train dcgan)
@@ -32,7 +32,7 @@ The landmarks of convolutional vision, running.
   siseon portrait PHOTO ...                          blur what is behind the people, or behind --class dog
   siseon describe PHOTO ... [--camera 0] [--speak]   say what is where, in Korean or English
   siseon propose PHOTO ...                           where objects may be, by Selective Search
-  siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
+  siseon evaluate RUN --data FOLDER                  how good is it: AP or IoU, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
   siseon search                                      architectures for digits: at random, and by evolution
   siseon blur PHOTO|VIDEO|FOLDER OUT --model RUN     faces and number plates made unrecognisable

@@ -72,7 +72,7 @@ def draw_map(picture: np.ndarray, segmentation: Segmentation) -> np.ndarray:
     labels = segmentation.labels.cpu().numpy().astype(np.uint8)
     canvas = tinted(_enlarged(picture), labels, segmentation.classes)
     known = {name: label for label, name in enumerate(segmentation.classes)}
-    entries = [(colour(known[name]), f"{name} {share:.1%}") for name, share in segmentation.shares().items()]
+    entries = [(swatch(known[name], name), f"{name} {share:.1%}") for name, share in segmentation.shares().items()]
     size = (canvas.shape[0], canvas.shape[1])
     return np.concatenate([canvas, legend(entries, size[1], letters=_letters(size))])
 
@@ -95,6 +95,11 @@ def tinted(picture: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> n
     edges = (cv2.dilate(labels, thick) != labels) & (labels != VOID)
     canvas[edges] = np.where(clear[labels][..., None], 255, paint)[edges]
     return canvas
+
+
+def swatch(label: int, name: str) -> Colour:
+    """The colour of a class in a legend; that of paper for a background, which is not tinted."""
+    return PAPER if name in BACKGROUND else colour(label)
 
 
 def legend(entries: Sequence[tuple[Colour, str]], width: int, *, letters: int) -> np.ndarray:

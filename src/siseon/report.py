@@ -123,9 +123,9 @@ def _write_maps(answers: Sequence[Answer], dataset: Dataset, path: Path) -> None
         picture, name = dataset.picture(answer.index), answer.annotation.name
         for labels in (dataset.semantic(answer.index), answer.found_labels()):
             tiles.append(drawing.tinted(picture, labels, dataset.classes))
-        captions += [f"{name}: truth", f"found: {1 - mistakes(answer):.0%} of the pixels"]
+        captions += [f"{name}: truth", f"found, {1 - mistakes(answer):.0%} right"]
     sheet = drawing.contact_sheet(tiles, captions, columns=4)
-    entries = [(drawing.colour(label), name) for label, name in enumerate(dataset.classes)]
+    entries = [(drawing.swatch(label, name), name) for label, name in enumerate(dataset.classes)]
     pictures.write(np.concatenate([sheet, drawing.legend(entries, sheet.shape[1], letters=22)]), path)
 
 
