@@ -201,7 +201,7 @@ def test_models_are_listed_with_their_parameters(run):
     rows = {row["name"]: row for row in json.loads(out)}
     assert rows["resnet18"]["parameters"] == 11_689_512 and rows["resnet18"]["year"] == 2016
     assert rows["vgg16"]["macs"] == 15_470_264_320 and rows["vgg16"]["image_size"] == 224
-    assert {row["task"] for row in rows.values()} == {"classification", "detection"}
+    assert {row["task"] for row in rows.values()} == {"classification", "detection", "captioning"}
     assert "faster_rcnn_mini" in run("models", "--task", "detection")[1]
 
 
