@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from siseon import build, open_data, save, tensorfile
+from siseon import build, open_data, optimize, save, tensorfile
 from siseon.data.captions import padded
 from siseon.data.dataset import Data, Dataset
 from siseon.language.vocabulary import spoken_words
 from siseon.language_metrics import bleu, cider
 from siseon.layers import inference
 
-VIEWS = 4
-"""Crops of each training photo of which features are kept: left or top and right or bottom, each mirrored too."""
+VIEWS = 2
+"""Pictures of each training photo of which features are kept: the middle square, and its mirror image."""
 
 
 def main() -> None:
@@ -70,15 +70,17 @@ def cached(model, data: Data, path: Path) -> dict[str, Tensor]:
     """The features of each split, [pictures, views, 1280]; of val and test one view. Kept in a file."""
     if path.exists():
         return tensorfile.read(path)[0]
+    fast = optimize(model)
     found: dict[str, Tensor] = {}
     begin, done, total = time.monotonic(), 0, sum(len(split) for _, split in data)
     for name, split in data:
         rows = []
         for index in range(len(split)):
-            crops = views(split.picture(index)) if name == "train" else [middle(split.picture(index))]
+            square = middle(split.picture(index))
+            crops = [square, square[:, ::-1]] if name == "train" else [square]
             pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
-            with inference(model):
-                rows.append(model.features(pixels).clone())
+            with inference(fast):
+                rows.append(fast.features(pixels).clone())
             done += 1
             if done % 100 == 0:
                 left = (time.monotonic() - begin) / done * (total - done)
@@ -88,26 +90,13 @@ def cached(model, data: Data, path: Path) -> dict[str, Tensor]:
     return found
 
 
-def views(picture: np.ndarray) -> list[np.ndarray]:
-    """Squares of 224 pixels at both ends of a photo, and their mirror images."""
-    small = shorter_side(picture)
-    ends = [small[:224, :224], small[-224:, -224:]]
-    return [np.ascontiguousarray(one) for end in ends for one in (end, end[:, ::-1])]
-
-
 def middle(picture: np.ndarray) -> np.ndarray:
-    """The square of 224 pixels in the middle."""
-    small = shorter_side(picture)
+    """The square of 224 pixels in the middle of a photo whose shorter side is made 240."""
+    scale = 240 / min(picture.shape[:2])
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=way)
     top, left = (side // 2 - 112 for side in small.shape[:2])
     return small[top : top + 224, left : left + 224]
-
-
-def shorter_side(picture: np.ndarray) -> np.ndarray:
-    """The photo with a shorter side of 240 pixels, so that a crop loses little."""
-    scale = 240 / min(picture.shape[:2])
-    return cv2.resize(
-        picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
 
 
 def train(model, data: Data, features: dict[str, Tensor], given: argparse.Namespace) -> None:

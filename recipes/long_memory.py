@@ -119,6 +119,7 @@ def plot(curves: dict[str, list[float]], path: Path) -> None:
     for name, norms in curves.items():
         axes.semilogy(range(1, len(norms) + 1), norms, label=name)
     axes.set(xlabel="lag, steps", ylabel="gradient of the last output, relative to lag 1", ylim=(1e-16, 1e18))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")  # the font has no superscript minus
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)

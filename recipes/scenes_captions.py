@@ -1,6 +1,6 @@
 """NIC's mini learns to say what is in a drawn scene, in Korean and English, from nothing.
 
-    python recipes/scenes_captions.py --lang ko [--minutes 9] [--scenes 8000] [--out runs/scenes-ko]
+    python recipes/scenes_captions.py --lang ko [--minutes 9] [--scenes 10000] [--out runs/scenes-ko]
 
 MEASURED
 """
@@ -56,9 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--lang", choices=("en", "ko"), default="en")
     parser.add_argument("--minutes", type=float, default=9)
-    parser.add_argument("--scenes", type=int, default=8000)
+    parser.add_argument("--scenes", type=int, default=10000)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=0.001)
+    parser.add_argument("--lr", type=float, default=0.0015)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -68,12 +68,18 @@ def main() -> None:
     data = captioned(Data("scenes", "detection", CLASSES, splits), language=given.lang, vocabulary=vocabulary)
     model = build("nic_mini", classes=data.classes)
     run = fit(
-        model, data, out=given.out, evaluate=validate, seed=given.seed, minutes=given.minutes, epochs=1000,
+        model, data, out=given.out, evaluate=exact_first, seed=given.seed, minutes=given.minutes, epochs=1000,
         batch=given.batch, lr=given.lr, weight_decay=0.01, ema=0.998, scale=(1, 1), lang=given.lang,
     )  # fmt: skip
-    result = evaluate(run.model, data, out=None if given.out is None else given.out / "test")
+    result = evaluate(run.model, data, batch=25, out=None if given.out is None else given.out / "test")
     print(result.table())
     print_by_objects(result)
+
+
+def exact_first(model, dataset) -> dict[str, float]:
+    """The figures of an epoch, the exact share first, so that it chooses the best."""
+    figures = validate(model, dataset, batch=25)
+    return {"exact": figures["exact"], **figures}
 
 
 def print_by_objects(result) -> None:

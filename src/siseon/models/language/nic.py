@@ -257,10 +257,10 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "nic_mobilenet_v2": {"backbone": "mobilenet_v2", "last": 1280},
     "nic_mini": {
         "backbone": "resnet_mini",
-        "backbone_options": {"widths": (16, 32, 64, 96)},
+        "backbone_options": {"widths": (24, 48, 96, 128)},
         "grids": (1, 4),
-        "units": 256,
-        "embedding": 256,
+        "units": 192,
+        "embedding": 192,
         "dropout": 0.1,
         "resize": 128,
         "crop": 128,
