@@ -2,7 +2,14 @@
 
     python recipes/mnist_gan.py MNIST.npz --minutes 10
 
-NOT YET MEASURED
+5,000 pictures each, seed 0, 10 minutes of one core of an AMD EPYC that other work shared (6 epochs), 2026-11-22:
+
+             sure  spread  Frechet
+    made    0.660   2.287     2.00
+    floor   0.974   2.301     0.10
+    ceiling 0.042   0.891    93.64
+
+Looked at: nearly all of 64 can be read, a few are strokes of no digit; all ten classes come, each 8 to 14 %.
 
 sure: the share of made digits of which LeNet-5, trained for two minutes on real ones, is more than 0.9 sure. spread:
 the entropy in nats of its mean scores; ten classes alike have 2.303. Frechet: the distance of the features before its
