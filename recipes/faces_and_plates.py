@@ -21,9 +21,9 @@ Result  9 minutes each on one core of an AMD EPYC that other work shared, seed 0
             faces, version-RFB-640  0.521   0.414 of 423  0.863 of 80  1.000 of 11   2.3
             plates, ours            0.931   1.000 of 4    1.000 of 24  1.000 of 9    1.9
 
-        About 120 photos teach less than the peer's 12,880: ours finds more faces there only because it hides much that is
-        none, drums and hats in crowds above all. For faces take the peer's weights where they may be used, or train
-        longer on more photos. Plates are found, with margins that are generous.
+        About 120 photos teach less than the peer's 12,880: ours finds more faces there only because it hides much that
+        is none, drums and hats in crowds above all. For faces train longer, on more photos. Plates are found, and
+        hidden with generous margins.
 """
 
 import argparse
