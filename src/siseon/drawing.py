@@ -150,13 +150,16 @@ def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str] = (), 
 
 
 def use_hangul_in_plots() -> None:
-    """Let matplotlib write Hangul: its fonts become NanumSquare and, for what that lacks, DejaVu Sans."""
+    """Let matplotlib write Hangul: its fonts become DejaVu Sans and, for what that lacks, NanumSquare.
+
+    Not the other way round: NanumSquare's decimal point looks like a comma in small figures.
+    """
     import matplotlib
     from matplotlib.font_manager import fontManager
 
     if not any(entry.fname == str(FONT) for entry in fontManager.ttflist):
         fontManager.addfont(str(FONT))
-    matplotlib.rcParams["font.family"] = ["NanumSquare", "DejaVu Sans"]
+    matplotlib.rcParams["font.family"] = ["DejaVu Sans", "NanumSquare"]
 
 
 @cache

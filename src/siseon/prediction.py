@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from siseon import drawing, pictures
+from siseon import drawing, metrics, pictures
 from siseon.evaluation import Model, options_of
 from siseon.interface import Caption, Classification, Detections, PictureError, Prediction, Segmentation
 from siseon.report import write_json
@@ -107,7 +107,10 @@ def summary(prediction: Prediction, top: int = 5) -> str:
 
 
 def row(file: Path, picture: np.ndarray, prediction: Prediction, top: int) -> dict[str, Any]:
-    """The prediction of one file as predictions.json holds it: boxes (left, top, right, bottom) in its pixels."""
+    """The prediction of one file as predictions.json holds it: boxes (left, top, right, bottom) in its pixels.
+
+    A mask is COCO's run-length code, {"size": [height, width], "counts": text}, which pycocotools and its like decode.
+    """
     height, width = picture.shape[:2]
     if isinstance(prediction, Segmentation):
         return {"picture": str(file), "width": width, "height": height, "shares": prediction.to_json()}
@@ -116,7 +119,11 @@ def row(file: Path, picture: np.ndarray, prediction: Prediction, top: int) -> di
         return {"picture": str(file), "width": width, "height": height, "classes": found}
     if isinstance(prediction, Caption):
         return {"picture": str(file), "width": width, "height": height, **prediction.to_json()}
-    return {"picture": str(file), "width": width, "height": height, "objects": prediction.to_json()}
+    objects = prediction.to_json()
+    if prediction.masks is not None:
+        for entry, runs in zip(objects, metrics.run_lengths(prediction.masks), strict=True):
+            entry["mask"] = {"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")}
+    return {"picture": str(file), "width": width, "height": height, "objects": objects}
 
 
 def write_map(segmentation: Segmentation, path: Path) -> None:
