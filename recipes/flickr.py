@@ -26,6 +26,8 @@ from siseon.layers import inference
 
 VIEWS = 2
 """Pictures of each training photo of which features are kept: the middle square, and its mirror image."""
+LONGEST = 18
+"""Training sentences of more words (six in a hundred) are left out: all are padded to the longest."""
 
 
 def main() -> None:
@@ -37,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=80, help="of training")
     parser.add_argument("--units", type=int, default=256)
     parser.add_argument("--dropout", type=float, default=0.5)
-    parser.add_argument("--lr", type=float, default=0.001)
+    parser.add_argument("--lr", type=float, default=0.002)
     parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--patience", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
@@ -101,7 +103,9 @@ def middle(picture: np.ndarray) -> np.ndarray:
 
 def train(model, data: Data, features: dict[str, Tensor], given: argparse.Namespace) -> None:
     """Learn all but the backbone; the model ends with the weights of the epoch whose CIDEr on val was the best."""
-    targets = torch.from_numpy(padded([data.train.annotation(index).tokens for index in range(len(data.train))]))
+    known = [data.train.annotation(index).tokens for index in range(len(data.train))]
+    short = [[sentence for sentence in sentences if len(sentence) <= LONGEST] for sentences in known]
+    targets = torch.from_numpy(padded(short))
     true = sentences(data.val)
     learnt = [part for name, part in model.named_parameters() if not name.startswith("backbone")]
     optimizer = torch.optim.AdamW(learnt, lr=given.lr, weight_decay=given.weight_decay)
@@ -110,7 +114,7 @@ def train(model, data: Data, features: dict[str, Tensor], given: argparse.Namesp
         epoch += 1
         model.train()
         total = 0.0
-        for rows in torch.randperm(len(targets)).split(64):
+        for rows in torch.randperm(len(targets)).split(32):
             view = torch.randint(VIEWS, rows.shape)
             loss = model.loss_of_features(features["train"][rows, view], targets[rows])["word"]
             optimizer.zero_grad()
