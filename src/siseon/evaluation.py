@@ -26,8 +26,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from siseon import metrics
-from siseon.data.augment import runs
-from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem, Segments, Task
+from siseon.data.augment import areas_of, runs
+from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem, Task
 from siseon.interface import Classification, DataError, Detections, PictureError, Prediction, Segmentation, Target
 from siseon.metrics import CocoScores, Curve, Masks, Runs
 
@@ -63,7 +63,7 @@ class Answer:
         """The answer with its masks or its map coded."""
         if isinstance(prediction, Segmentation):
             return _answer_of_map(index, annotation, prediction)
-        areas, found, true = _areas(annotation), None, None
+        areas, found, true = torch.from_numpy(areas_of(annotation)), None, None
         if isinstance(prediction, Detections) and prediction.masks is not None:
             found = metrics.run_lengths(prediction.masks)
             if len(annotation.segments) == len(annotation.boxes):
@@ -367,22 +367,6 @@ def _batches(dataset: Dataset, batch: int) -> Iterator[tuple[list[Known], list[n
                     known.append((number, replace(annotation, semantic=found[1])))
                     pictures.append(found[0])
             yield known, pictures, broken
-
-
-def _areas(annotation: Annotation) -> Tensor:
-    """The area of each object in pixels: of its shape where the data has one, as COCO counts, else of its box."""
-    boxes = annotation.boxes.astype(np.float64)
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    for row, segments in enumerate(annotation.segments):
-        areas[row] = _area_of(segments) or areas[row]
-    return torch.from_numpy(areas)
-
-
-def _area_of(segments: Segments) -> float:
-    if isinstance(segments, np.ndarray):
-        return float(np.count_nonzero(segments))
-    # the shoelace formula, polygon by polygon
-    return sum(abs(float(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1)))) / 2 for x, y in (part.T for part in segments))
 
 
 def _few(names: tuple[str, ...]) -> str:
