@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from siseon import language_metrics, metrics
-from siseon.data.augment import runs
-from siseon.data.dataset import Annotation, Task, areas_of
+from siseon.data.augment import areas_of, runs
+from siseon.data.dataset import Annotation, Task
 from siseon.interface import Caption, Classification, Detections, Prediction, Segmentation, Target
 from siseon.language.vocabulary import words_of
 from siseon.metrics import CocoScores, Curve, Masks, Runs

@@ -249,6 +249,22 @@ def outline(segment: Segments) -> np.ndarray:
     return np.concatenate([hull + corner for corner in ((0, 0), (1, 0), (0, 1), (1, 1))])
 
 
+def areas_of(annotation: Annotation) -> np.ndarray:
+    """The area of each object in pixels: of its shape where the data has one, as COCO counts, else of its box."""
+    boxes = annotation.boxes.astype(np.float64)
+    areas: np.ndarray = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    for row, segment in enumerate(annotation.segments):
+        areas[row] = _area_of(segment) or areas[row]
+    return areas
+
+
+def _area_of(segment: Segments) -> float:
+    if isinstance(segment, np.ndarray):
+        return float(np.count_nonzero(segment))
+    # the shoelace formula, polygon by polygon
+    return sum(abs(float(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1)))) / 2 for x, y in (part.T for part in segment))
+
+
 def _whole_boxes(annotation: Annotation, matrix: np.ndarray) -> np.ndarray:
     """The moved boxes [objects, 4] before they are cut at the frame."""
     turned = bool(matrix[0, 1] or matrix[1, 0])

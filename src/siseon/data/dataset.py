@@ -119,19 +119,3 @@ class Data:
 
     def __iter__(self) -> Iterator[tuple[str, Dataset]]:
         return iter(self.splits.items())
-
-
-def areas_of(annotation: Annotation) -> np.ndarray:
-    """The area of each object in pixels: of its shape where the data has one, as COCO counts, else of its box."""
-    boxes = annotation.boxes.astype(np.float64)
-    areas: np.ndarray = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    for row, segments in enumerate(annotation.segments):
-        areas[row] = _area_of(segments) or areas[row]
-    return areas
-
-
-def _area_of(segments: Segments) -> float:
-    if isinstance(segments, np.ndarray):
-        return float(np.count_nonzero(segments))
-    # the shoelace formula, polygon by polygon
-    return sum(abs(float(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1)))) / 2 for x, y in (part.T for part in segments))
