@@ -1,11 +1,12 @@
 """What each idea is worth: a detector with it and without it, all else the same, on `scenes`.
 
-    python recipes/ablations.py [pyramid focal hard_negatives ratios] [--epochs 3]
+    python recipes/ablations.py [pyramid focal hard_negatives ratios refinement] [--epochs 3]
 
     pyramid         Faster R-CNN mini with a feature pyramid, and on its finest map alone: AP of small objects
     focal           RetinaNet mini with the focal loss (gamma 2), with alpha alone (gamma 0), with neither
     hard_negatives  SSD mini with 3 hard background boxes for each of an object, and with all of them
     ratios          Faster R-CNN mini with anchors of three ratios, and squares alone
+    refinement      RF-RCNN mini, which feeds its boxes through the head again, and Faster R-CNN mini
 
 RoIAlign against RoI pooling is in nuclei.py, where outlines must be exact.
 """
@@ -39,9 +40,14 @@ ABLATIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "0.5, 1, 2": ("faster_rcnn_mini", {}),
         "1": ("faster_rcnn_mini", {"ratios": [1.0]}),
     },
+    "refinement": {
+        "refined": ("refine_rcnn_mini", {}),
+        "not refined": ("faster_rcnn_mini", {}),
+    },
 }
 FIT: dict[str, dict[str, Any]] = {
     "faster_rcnn_mini": {"batch": 8, "lr": 2e-3},
+    "refine_rcnn_mini": {"batch": 8, "lr": 2e-3},
     "retinanet_mini": {"batch": 4, "lr": 2e-3},
     "ssd_mini": {"batch": 8, "lr": 2e-3},
 }
