@@ -89,7 +89,8 @@ class Answer:
 
     def found_labels(self) -> np.ndarray:
         """The labels that a segmenter gave, [height, width] uint8."""
-        return cv2.imdecode(np.frombuffer(self.found_map or b"", np.uint8), cv2.IMREAD_UNCHANGED)
+        code = np.frombuffer(self.found_map or b"", np.uint8)
+        return np.asarray(cv2.imdecode(code, cv2.IMREAD_UNCHANGED))
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def evaluate(
 
 def validate(model: nn.Module, dataset: Dataset, *, batch: int = 8) -> dict[str, float]:
     """The few figures that choose the best epoch, the main one first; the same numbers for the same weights."""
-    chosen = ("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP", "accuracy", "top5", "macro_F1")
+    chosen: tuple[str, ...] = ("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP", "accuracy", "top5", "macro_F1")
     chosen += ("mean_IoU", "pixel_accuracy", "mean_accuracy")
     figures = evaluate(cast(Model, model), dataset, batch=batch).metrics
     return {name: figures[name] for name in chosen if name in figures}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -77,8 +77,9 @@ def mistakes(answer: Answer) -> float:
     if isinstance(answer.prediction, Classification):
         score, label = answer.prediction.scores.max(0)
         return 0.0 if int(label) == answer.annotation.label else float(score)
-    classes = len(answer.prediction.classes)
-    matrix = metrics.confusion_of_detections([answer.prediction], [answer.target()], classes=classes, score=SURE)
+    found = cast(Detections, answer.prediction)
+    classes = len(found.classes)
+    matrix = metrics.confusion_of_detections([found], [answer.target()], classes=classes, score=SURE)
     return float(matrix.sum() - np.trace(matrix))
 
 

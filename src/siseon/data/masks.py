@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +93,7 @@ def read(files: Files, notes: Notes) -> Contents:
 def _maps(files: Files) -> dict[Path, None]:
     """The files that look like maps: by their folder, or by the ending of their name beside a picture without it."""
     stems = {path.stem.casefold() for path in files.pictures}
-    found = {}
+    found: dict[Path, None] = {}
     for path in files.of(*SUFFIXES):
         parts = [part.lower() for part in files.parts(path)]
         instances = any("object" in part or "instance" in part for part in parts)
@@ -210,7 +210,7 @@ def _known_names(maps: list[Path], found: set[int]) -> tuple[str, ...]:
     return ()
 
 
-def _modes(maps: Iterable[Path]) -> Iterable[str]:
+def _modes(maps: Iterable[Path]) -> Iterator[str]:
     for path in maps:
         try:
             yield mode_and_size(path)[0]
@@ -234,7 +234,7 @@ def _all_values(maps: Iterable[Path], *, coloured: bool) -> set[int]:
     return found
 
 
-def _values_of(maps: Iterable[Path], *, coloured: bool) -> Iterable[set[int]]:
+def _values_of(maps: Iterable[Path], *, coloured: bool) -> Iterator[set[int]]:
     for path in maps:
         try:
             yield numbers_in(path, coloured=coloured)

@@ -51,11 +51,11 @@ class SegNet(Segmenter):
         *entering, last = halved_channels(self.body)
         self.joint = nn.Identity() if last == entering[-1] else nn.Sequential(*_convolution(last, entering[-1], 1))
         outputs = (*entering[-2::-1], len(self.classes))
-        self.decoder = nn.ModuleList(
+        stages = [
             _stage(channels, out, depth, least)
             for channels, out, depth in zip(reversed(entering), outputs, depths, strict=True)
-        )
-        self.decoder[-1] = self.decoder[-1][:-2]  # the logits have no norm and no rectifier
+        ]
+        self.decoder = nn.ModuleList([*stages[:-1], stages[-1][:-2]])  # the logits have no norm and no rectifier
         initialise(nn.ModuleList([self.joint, self.decoder]))
 
     def logits(self, normalised: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class SegNet(Segmenter):
         x, places = self.encoded(normalised)
         x = self.joint(x)
         for stage, maxima in zip(self.decoder, reversed(places), strict=True):
-            x = stage(F.max_unpool2d(x, maxima, 2))
+            x = stage(F.max_unpool2d(x, maxima, [2, 2]))
         return x
 
     def encoded(self, normalised: Tensor) -> tuple[Tensor, list[Tensor]]:
