@@ -74,10 +74,10 @@ class SegNet(Segmenter):
             if isinstance(layer, nn.MaxPool2d):
                 x, maxima = F.max_pool2d(x, 2, return_indices=True)
                 places.append(maxima)
-            else:
-                if _halves(layer):
-                    places.append(F.max_pool2d(x, 2, return_indices=True)[1])
-                x = layer(x)
+                continue
+            before, x = x, layer(x)
+            if x.shape[-1] < before.shape[-1]:
+                places.append(F.max_pool2d(before, 2, return_indices=True)[1])
         return x, places
 
 
