@@ -234,7 +234,7 @@ def _all_values(maps: Iterable[Path], *, coloured: bool) -> set[int]:
     return found
 
 
-def _values_of(maps: Iterable[Path], *, coloured: bool) -> Iterable[set[int]]:
+def _values_of(maps: Iterable[Path], *, coloured: bool) -> Iterator[set[int]]:
     for path in maps:
         try:
             yield numbers_in(path, coloured=coloured)

@@ -6,6 +6,7 @@ from torch import nn
 import golden
 from siseon import weights, zoo
 from siseon.models.segmentation.segnet import SegNet, halved_channels
+from siseon.optimization import optimize
 
 
 def small(**arguments):
@@ -66,6 +67,7 @@ def test_a_body_with_strides_gives_the_places_of_its_maxima_too():
     assert [tuple(one.shape[-2:]) for one in places] == [(16, 24), (8, 12), (4, 6), (2, 3)]
     assert model.logits(picture).shape == (1, 4, 32, 48)
     assert model(picture).shape == (1, 4, 64, 96)
+    torch.testing.assert_close(optimize(model)(picture), model(picture), rtol=1e-4, atol=1e-4)
 
 
 def test_the_encoder_takes_the_weights_of_a_classifier(tmp_path):

@@ -55,8 +55,7 @@ class SegNet(Segmenter):
             _stage(channels, out, depth, least)
             for channels, out, depth in zip(reversed(entering), outputs, depths, strict=True)
         ]
-        stages[-1] = nn.Sequential(*list(stages[-1])[:-2])  # the logits have no norm and no rectifier
-        self.decoder = nn.ModuleList(stages)
+        self.decoder = nn.ModuleList([*stages[:-1], stages[-1][:-2]])  # the logits have no norm and no rectifier
         initialise(nn.ModuleList([self.joint, self.decoder]))
 
     def logits(self, normalised: Tensor) -> Tensor:
@@ -75,10 +74,10 @@ class SegNet(Segmenter):
             if isinstance(layer, nn.MaxPool2d):
                 x, maxima = F.max_pool2d(x, 2, return_indices=True)
                 places.append(maxima)
-            else:
-                if _halves(layer):
-                    places.append(F.max_pool2d(x, 2, return_indices=True)[1])
-                x = layer(x)
+                continue
+            before, x = x, layer(x)
+            if x.shape[-1] < before.shape[-1]:
+                places.append(F.max_pool2d(before, 2, return_indices=True)[1])
         return x, places
 
 
