@@ -34,8 +34,10 @@ The landmarks of convolutional vision, running.
   siseon models                                      what there is to train
   siseon inspect vgg16                               every layer: sizes, parameters, memory, MACs, receptive field
   siseon inspect RUN PHOTO                           what it sees: feature maps, Grad-CAM, occlusion
+  siseon export RUN --to onnx                        for other programs; --int8 for a quarter of the size
   siseon check FOLDER                                what is wrong with a data set
   siseon convert FOLDER --to coco --out NEW          from one format to another
+  siseon checks                                      what is in use here: versions, processor, fast paths, extras
 
 siseon COMMAND --help tells the options of a command. --debug, anywhere, shows where an error comes from."""
 
@@ -43,6 +45,8 @@ COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
     **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
     **dict.fromkeys(("check", "convert"), "datasets"),
+    "export": "exporting",
+    "checks": "surroundings",
 }
 """Command -> the module of siseon.commands that has it."""
 

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 
 def trained(name: str, weights: str | None, device: str) -> Model:
-    """The model of a run folder or a file, or a model of the zoo with weights, on its device."""
+    """The model of a run folder or a file, or a model of the zoo with weights, on its device; an .onnx file as it is."""
+    from siseon.exported import Exported
     from siseon.interface import WeightsError
     from siseon.training.preparation import device_of
     from siseon.weights import build, load
 
+    if Path(name).suffix == ".onnx":
+        return cast("Model", Exported(name))
     if weights is not None:
         network = build(name, weights=weights)
     elif Path(name).exists() or Path(name).suffix:
