@@ -1,16 +1,11 @@
 """An exported file gives torch's numbers: logits for any batch, the detections of `predict`."""
 
 import copy
-import json
 import logging
 
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("onnxruntime")
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxscript")
 
 from siseon import export as exporting
 from siseon import exported, zoo
@@ -20,6 +15,10 @@ from siseon.exported import Exported
 from siseon.interface import SiseonError, WeightsError
 from siseon.optimization import optimize
 
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
 NAMES = ("빨강", "blue", "초록")
 
 
@@ -27,14 +26,6 @@ NAMES = ("빨강", "blue", "초록")
 def no_trace(monkeypatch):
     """torch tells every step of tracing to whoever collects logs, as pytest does; it doubles the time."""
     monkeypatch.setattr(logging.getLogger("torch.__trace"), "handlers", [])
-
-
-def livened(model):
-    """The model in eval mode with class layers so far apart that some boxes pass 0.05."""
-    for parameter in model.parameters():
-        if parameter.ndim > 1 and float(parameter.detach().std()) < 0.02:
-            parameter.data.mul_(30)
-    return model.eval()
 
 
 def test_a_classifier_for_any_batch(tmp_path):
@@ -55,37 +46,6 @@ def test_a_classifier_for_any_batch(tmp_path):
             torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-5)
             assert found.classes == NAMES
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "picture"),
-    [
-        ("ssd_mini", None, (160, 160)),
-        ("yolo_mini", None, (70, 120)),  # stretched
-        ("retinanet_mini", (160, 256), (100, 160)),  # 1.6 times as large
-    ],
-)
-def test_a_detector_finds_what_predict_finds(tmp_path, name, size, picture):
-    model = livened(zoo.create(name, classes=NAMES))
-    file = export(model, tmp_path / "model.onnx", size=size, score=0.05).file
-    network, photo = Exported(file), torch.rand(3, *picture)
-    found, expected = network.predict(photo)[0], model.predict(photo)[0]  # which also shows that its anchors are whole
-    assert len(found) == len(expected) > 10
-    assert (found.labels == expected.labels).all() and found.classes == NAMES
-    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.boxes, expected.boxes, rtol=0, atol=0.01)
-    assert [each.name for each in network.session.get_outputs()] == ["boxes", "labels", "scores"]
-    assert (network.predict(photo, score=0.5)[0].scores >= 0.5).all()
-    assert json.loads(network.session.get_modelmeta().custom_metadata_map["score"]) == 0.05
-
-
-def test_a_smaller_picture_is_padded_with_the_mean_colour():
-    network = Exported.__new__(Exported)
-    network.size = {"rule": "fit", "height": 4, "width": 8, "padding": [0.1, 0.2, 0.3]}
-    prepared = network.prepared(torch.ones(3, 2, 2))
-    assert prepared.shape == (1, 3, 4, 8)
-    assert (prepared[..., :4] == 1).all()
-    torch.testing.assert_close(prepared[0, :, 3, 7], torch.tensor([0.1, 0.2, 0.3]))
 
 
 # --- the selection alone -----
@@ -170,7 +130,9 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "글.onnx").write_text("text")
     with pytest.raises(WeightsError, match=r"글\.onnx"):
         Exported(tmp_path / "글.onnx")
-    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 20]> g (float[1] a) => (float[1] b) {b = Abs (a)}')
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 20]> g (float[1] a) => (float[1] b) {b = Abs (a)}'
+    )
     (tmp_path / "another.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(WeightsError, match="does not say its classes"):
         Exported(tmp_path / "another.onnx")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -304,7 +304,9 @@ def describe(network: ModelProto, metadata: Mapping[str, Any]) -> None:
     import onnx
 
     network.producer_name, network.producer_version = "siseon", version("siseon")
-    texts = {key: each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for key, each in metadata.items()}
+    texts = {
+        key: each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for key, each in metadata.items()
+    }
     onnx.helper.set_model_props(network, texts)
 
 

@@ -107,7 +107,7 @@ class Reader:
                 continue
             return {self.network.input: self.last.numpy()}
         if self.last is None:
-            raise DataError("no picture can be read to find the ranges", "Mend the data: siseon check says what is wrong")
+            raise DataError("no picture can be read to find the ranges", "Ask siseon check what is wrong")
         return None
 
 

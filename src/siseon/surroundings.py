@@ -34,7 +34,7 @@ def surroundings() -> dict[str, str]:
         "processor": ", ".join(features()),
         "device": f"{device_of(Recipe())} (auto)",
         "kernels": kernels(),
-        "optimize": "oneDNN's operators" if has_operators() else "norms folded only: this torch lacks oneDNN's operators",
+        "optimize": "oneDNN's operators" if has_operators() else "norms folded only: torch lacks oneDNN's operators",
         **{f"extra {name}": extra(name) for name in EXTRAS},
         "font": f"{FONT.name}, Hangul" if FONT.is_file() else f"{FONT} is missing: install siseon again",
         "weights": published(),

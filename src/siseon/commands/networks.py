@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def trained(name: str, weights: str | None, device: str) -> Model:
-    """The model of a run folder or a file, or a model of the zoo with weights, on its device; an .onnx file as it is."""
+    """The model of a run folder or a file, or of the zoo with weights, on its device; an exported file as it is."""
     from siseon.exported import Exported
     from siseon.interface import WeightsError
     from siseon.training.preparation import device_of
