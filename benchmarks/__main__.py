@@ -2,19 +2,20 @@
 
     python -m benchmarks [SECTION ...] --peer PYTHON_WITH_TORCHVISION [--only NAME ...] [--runs 10] [--data PHOTOS]
 
-Sections: detectors, classifiers, operators, training, data, growth, start; all if none is named. A peer that is not
-installed is left out and named. Selective Search has a program of its own, because recall belongs to it:
+Sections: detectors, classifiers, export, operators, training, data, growth, start; all if none is named. A peer that is
+not installed is left out and named. Selective Search has a program of its own, because recall belongs to it:
 python benchmarks/selective_search.py.
 """
 
 import argparse
 import sys
 
-from benchmarks import data, growth, inference, operators, rows, start, training
+from benchmarks import data, export, growth, inference, operators, rows, start, training
 
 MEASURES = {
     "detectors": inference.detectors,
     "classifiers": inference.classifiers,
+    "export": export.measured,
     "operators": operators.measured,
     "training": training.measured,
     "data": data.measured,

@@ -11,7 +11,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 if __package__:
@@ -24,6 +24,7 @@ else:  # as the program of a worker
 CLASSIFIERS = ("resnet50", "vgg16", "mobilenet_v2", "efficientnet_b0")
 DETECTORS = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssd300_vgg16")
 ENGINES = ("torchvision", "torchvision tuned", "siseon", "siseon optimized", "siseon bf16")
+EXPORTED = ("onnxruntime", "onnxruntime int8", "openvino")
 
 
 def classifiers(given: argparse.Namespace) -> Iterator["Row"]:
@@ -41,7 +42,9 @@ def detectors(given: argparse.Namespace) -> Iterator["Row"]:
             yield compared("detectors", name, name, 1, given)
 
 
-def compared(section: str, title: str, name: str, batch: int, given: argparse.Namespace) -> "Row":
+def compared(
+    section: str, title: str, name: str, batch: int, given: argparse.Namespace, engines: Sequence[str] = ENGINES
+) -> "Row":
     """The row of one model."""
     with tempfile.TemporaryDirectory() as folder:
         commands = {
@@ -53,26 +56,29 @@ def compared(section: str, title: str, name: str, batch: int, given: argparse.Na
                 folder,
                 str(batch),
             ]
-            for engine in ENGINES
+            for engine in engines
         }
         times, absent = in_turn(commands, runs=given.runs)
-        note = "; ".join([difference(Path(folder)), *absent])
+        ours = [engine for engine in engines if engine in ("siseon optimized", *EXPORTED)]
+        found = {engine: difference(Path(folder), engine) for engine in ours}
+        agreed = [said if len(ours) == 1 else f"{engine}: {said}" for engine, said in found.items() if said]
+        note = "; ".join([*agreed, *absent])
         floor = floors.milliseconds(float((Path(folder) / "macs").read_text()))
         return Row(section, title, times, "siseon optimized", floor, note)
 
 
-def difference(folder: Path) -> str:
-    """Between torchvision's outputs and those of the optimized model."""
-    files = [folder / f"{engine}.json" for engine in ("torchvision", "siseon optimized")]
+def difference(folder: Path, ours: str) -> str:
+    """Between torchvision's outputs and those of one of our engines."""
+    files = [folder / f"{engine}.json" for engine in ("torchvision", ours)]
     if not all(file.exists() for file in files):
         return ""
-    theirs, ours = (json.loads(file.read_text()) for file in files)
+    theirs, own = (json.loads(file.read_text()) for file in files)
     if isinstance(theirs, list):
         scale = statistics.pstdev(theirs)
-        return f"logits {max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) / scale:.1e} of their deviation"
-    pairs = list(zip(theirs["scores"], ours["scores"], strict=False))
+        return f"logits {max(abs(a - b) for a, b in zip(theirs, own, strict=True)) / scale:.1e} of their deviation"
+    pairs = list(zip(theirs["scores"], own["scores"], strict=False))
     scores = max((abs(a - b) for a, b in pairs), default=0)
-    return f"{len(theirs['scores'])} and {len(ours['scores'])} detections, scores {scores:.1e}"
+    return f"{len(theirs['scores'])} and {len(own['scores'])} detections, scores {scores:.1e}"
 
 
 def work(engine: str, name: str, folder: str, batch: str) -> None:
@@ -83,7 +89,9 @@ def work(engine: str, name: str, folder: str, batch: str) -> None:
     torch.manual_seed(0)
     home = Path(folder)
     picture = photograph(800 if name in DETECTORS else 224)
-    make = torchvision_engine if engine.startswith("torchvision") else siseon_engine
+    make = {"torchvision": torchvision_engine, "siseon": siseon_engine}.get(engine.split()[0])
+    if make is None:
+        from export import exported_engine as make
     predict = make(engine, name, picture, home, batch=int(batch))
 
     def end() -> None:
@@ -145,7 +153,7 @@ def siseon_engine(engine, name, picture, home: Path, *, batch: int):
     if engine != "siseon":
         keep()
     model = siseon.weights.from_torchvision(name, torch.load(home / "weights.pt"))
-    if engine == "siseon":
+    if not (home / "macs").exists():
         count_products(model, picture, home, batch=batch)
     if engine == "siseon optimized":
         model = siseon.optimize(model)

@@ -16,6 +16,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 SECTIONS = {
     "detectors": "Detectors, one picture of 480 x 640 at the shorter side 800 (SSD: 300 x 300)",
     "classifiers": "Classifiers, pictures of 224 pixels",
+    "export": "Exported classifiers, one picture of 224 pixels: onnxruntime and OpenVINO run our ONNX file",
     "operators": "Box operators",
     "training": "A training step of Faster R-CNN, ResNet-50 with a pyramid, two pictures, SGD",
     "data": "Reading: decode a JPEG, flip, scale to 640 pixels, one thread",

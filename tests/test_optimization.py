@@ -108,7 +108,7 @@ def test_bf16_is_near(monkeypatch):
 
 
 def test_without_onednn_norms_are_folded_all_the_same(monkeypatch):
-    monkeypatch.setattr(optimization, "_has_operators", lambda: False)
+    monkeypatch.setattr(optimization, "has_operators", lambda: False)
     network = lived(nn.Sequential(conv_norm_relu(3, 8), conv_norm(8, 4)))
     fast = optimize(network)
     assert not any(isinstance(module, nn.BatchNorm2d | Convolution) for module in fast.modules())

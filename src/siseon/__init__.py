@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from siseon.comparison.race import compare as compare
     from siseon.data.open_data import open_data as open_data
     from siseon.evaluation import evaluate as evaluate
+    from siseon.exported import Exported as Exported
     from siseon.interface import Classification as Classification
     from siseon.interface import Detections as Detections
     from siseon.interface import Images as Images
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Classification": "siseon.interface",
     "Detections": "siseon.interface",
+    "Exported": "siseon.exported",
     "Images": "siseon.interface",
     "Recipe": "siseon.training.recipe",
     "Segmentation": "siseon.interface",

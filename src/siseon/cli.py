@@ -40,8 +40,10 @@ The landmarks of convolutional vision, running.
   siseon models                                      what there is to train
   siseon inspect vgg16                               every layer: sizes, parameters, memory, MACs, receptive field
   siseon inspect RUN PHOTO                           what it sees: feature maps, Grad-CAM, occlusion
+  siseon export RUN --to onnx                        for other programs; --int8 for a quarter of the size
   siseon check FOLDER                                what is wrong with a data set
   siseon convert FOLDER --to coco --out NEW          from one format to another
+  siseon checks                                      what is in use here: versions, processor, fast paths, extras
 
 siseon COMMAND --help tells the options of a command. --debug, anywhere, shows where an error comes from."""
 
@@ -52,6 +54,8 @@ COMMANDS = {
     **dict.fromkeys(("check", "convert"), "datasets"),
     **dict.fromkeys(("sample", "style"), "generation"),
     **dict.fromkeys(("play", "blur"), "action"),
+    "export": "exporting",
+    "checks": "surroundings",
 }
 """Command -> the module of siseon.commands that has it."""
 

@@ -112,8 +112,9 @@ class Images:
         """(tensor - mean) / deviation per channel, with zeros in the padding, so that padding is the mean colour."""
         out = (self.tensor - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
         for row, (height, width) in zip(out, self.sizes, strict=True):
-            row[:, height:] = 0
-            row[:, :, width:] = 0
+            if (height, width) != row.shape[1:]:
+                row[:, height:] = 0
+                row[:, :, width:] = 0
         return out
 
     def to(self, device: torch.device | str) -> Images:

@@ -50,7 +50,7 @@ def optimize(model: Network, *, precision: Precision = "fp32") -> Network:
         raise RecipeError("this processor does not compute in bf16", "Leave precision at fp32")
     fast = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
     fold_norms(fast)
-    if _has_operators() and all(parameter.device.type == "cpu" for parameter in fast.parameters()):
+    if has_operators() and all(parameter.device.type == "cpu" for parameter in fast.parameters()):
         pack(fast, torch.bfloat16 if precision == "bf16" else torch.float32)
         fuse(fast)
     return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -255,7 +255,8 @@ def _is_plain(convolution: nn.Conv2d) -> bool:
     return known and convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
 
 
-def _has_operators() -> bool:
+def has_operators() -> bool:
+    """Whether this build of torch has the operators of oneDNN that `optimize` calls."""
     return all(
         hasattr(torch.ops.mkldnn, name)
         for name in (

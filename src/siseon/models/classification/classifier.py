@@ -77,14 +77,20 @@ class Classifier(nn.Module, ABC):
         return results
 
     def _prepared(self, picture: Picture) -> Tensor:
-        """The central crop [3, crop, crop] of the picture at its network size."""
         image = to_tensor(picture).to(self.mean.device)
-        shorter = min(image.shape[-2:])
-        size = [self.resize * side // shorter for side in image.shape[-2:]]
-        scaled = F.interpolate(image[None], size, mode=self.interpolation, antialias=True)[0]
-        scaled = scaled.clamp(0, 1)  # bicubic weights overshoot at edges
-        top, left = (round((side - self.crop) / 2) for side in size)
-        return scaled[:, top : top + self.crop, left : left + self.crop]
+        return central_crop(image, resize=self.resize, crop=self.crop, interpolation=self.interpolation)
+
+
+def central_crop(
+    image: Tensor, *, resize: int, crop: int, interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+) -> Tensor:
+    """The central square of `crop` pixels of an image [3, height, width] whose shorter side is scaled to `resize`."""
+    shorter = min(image.shape[-2:])
+    size = [resize * side // shorter for side in image.shape[-2:]]
+    scaled = F.interpolate(image[None], size, mode=interpolation, antialias=True)[0]
+    scaled = scaled.clamp(0, 1)  # bicubic weights overshoot at edges
+    top, left = (round((side - crop) / 2) for side in size)
+    return scaled[:, top : top + crop, left : left + crop]
 
 
 def one_or_more(pictures: Picture | Sequence[Picture]) -> list[Picture]:

@@ -107,12 +107,12 @@ class YOLO(Detector[Outputs]):
         """
         images = Images.of(images, self.sizing.multiple)
         raw = self(images)
-        strides = _strides(raw, images)
+        strides = strides_of(raw, images)
         truth = truth_of(targets, (raw.boxes.shape[1], raw.boxes.shape[2]), strides)
         picture, row, column = truth.cells.unbind(1)
         boxes = raw.boxes[picture, row, column]  # [objects, boxes, 4]
         wanted = self._wanted(truth, strides)
-        pixels = self._pixels(raw.boxes.detach(), strides)[picture, row, column]
+        pixels = self.pixels(raw.boxes.detach(), strides)[picture, row, column]
         answers, overlaps = responsible(boxes.detach(), wanted, pixels, truth.boxes)
         each = torch.arange(len(answers), device=answers.device)
         empty = (~truth.ignored)[..., None].repeat(1, 1, 1, self.boxes)
@@ -129,7 +129,7 @@ class YOLO(Detector[Outputs]):
 
     def detections(self, raw: Outputs, images: Images, score: float) -> list[Detections]:
         """At most `limit` objects above `score` in each picture, best first, in pixels of the network's input."""
-        boxes = self._pixels(raw.boxes, _strides(raw, images)).flatten(1, 3)
+        boxes = self.pixels(raw.boxes, strides_of(raw, images)).flatten(1, 3)
         scores = raw.confidence.clamp(0, 1)[..., None] * raw.class_scores.clamp(0, 1)[..., None, :]
         pictures = zip(boxes, scores.flatten(1, 3), images.sizes, strict=True)
         return [self._objects(*picture, score) for picture in pictures]
@@ -143,7 +143,7 @@ class YOLO(Detector[Outputs]):
         best = nms_by_group(boxes, scores, labels, self.threshold, limit=self.limit)
         return Detections(boxes[best], labels[best], scores[best], self.classes)
 
-    def _pixels(self, boxes: Tensor, strides: tuple[float, float]) -> Tensor:
+    def pixels(self, boxes: Tensor, strides: tuple[float, float]) -> Tensor:
         """Raw boxes [batch, rows, columns, boxes, 4] as corners in pixels."""
         rows, columns = (torch.arange(cells, device=boxes.device) for cells in boxes.shape[1:3])
         x = (boxes[..., 0] + columns[:, None]) * strides[1]
@@ -158,7 +158,7 @@ class YOLO(Detector[Outputs]):
         return torch.cat((cells, (middle[:, 2:] / self.sizing.longer).sqrt()), 1)
 
 
-def _strides(raw: Outputs, images: Images) -> tuple[float, float]:
+def strides_of(raw: Outputs, images: Images) -> tuple[float, float]:
     """The (vertical, horizontal) pixels of a cell."""
     (height, width), (rows, columns) = images.tensor.shape[-2:], raw.boxes.shape[1:3]
     return height / rows, width / columns
