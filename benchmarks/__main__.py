@@ -2,8 +2,8 @@
 
     python -m benchmarks [SECTION ...] --peer PYTHON_WITH_TORCHVISION [--only NAME ...] [--runs 10] [--data PHOTOS]
 
-Sections: detectors, classifiers, export, operators, training, data, growth, start; all if none is named. A peer that is not
-installed is left out and named. Selective Search has a program of its own, because recall belongs to it:
+Sections: detectors, classifiers, export, operators, training, data, growth, start; all if none is named. A peer that is
+not installed is left out and named. Selective Search has a program of its own, because recall belongs to it:
 python benchmarks/selective_search.py.
 """
 
