@@ -2,7 +2,26 @@
 
     python recipes/long_memory.py [--out runs/long-memory]
 
-MEASURED
+Seed 0, 2026-11-22, 24 s of one core; a machine that adds in another order may name a few sequences more or less.
+Length of the gradient of the last output by the input so many steps before, relative to one step before:
+
+    untrained                      1        10        30       100
+    RNN, gain 0.7              1.0e+00   3.3e-02   1.2e-05   9.5e-17    vanishes
+    RNN, gain 1.0              1.0e+00   5.4e-01   8.3e-02   7.1e-03    the narrow way between
+    RNN, gain 1.5              1.0e+00   3.2e+00   1.7e+01   3.9e+03    explodes
+    LSTM, forget bias 1        1.0e+00   2.2e-01   4.5e-03   5.0e-08    the memory leaks: sigmoid(1) = 0.73 a step
+    LSTM, forget bias 5        1.0e+00   8.1e-01   6.1e-01   2.8e+01
+
+Share of new sequences whose first of four symbols is named after so many steps of noise (0.25 is chance), after at most
+250 steps of training:
+
+    lag                            5        10        20        40        80       160
+    RNN                         1.00      1.00      0.48      0.52      0.67      0.25
+    LSTM, forget bias 1         1.00      1.00      0.53      0.27      0.24      0.25
+    LSTM, biases by lag         1.00      1.00      1.00      1.00      1.00      0.99
+
+So it is not the cell alone that remembers: with the usual biases an LSTM forgets like an RNN; with a memory that lasts
+as long as the lag it bridges 160 steps, where the RNN fails from 20 on.
 """
 
 import argparse

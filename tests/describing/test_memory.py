@@ -67,6 +67,17 @@ def test_a_thing_that_stays_is_matched_once():
     assert len(memory.things) == 1
 
 
+def test_a_thing_with_two_names_is_one_thing():
+    memory = Memory()
+    memory.see(found(DOG, ("cat", 0.6, 11, 10, 51, 61), ("ball", 0.6, 12, 20, 22, 30)), SIZE)
+    assert sorted(thing.name for thing in memory.things) == ["ball", "dog"]
+
+
+def test_a_name_that_flickers_does_not_chatter():
+    both = [found(("dog", score, 10, 10, 50, 60), ("cat", 1.2 - score, 10, 10, 50, 60)) for score in (0.65, 0.55, 0.62)]
+    assert told(Memory(), *both) == [True, False, False]
+
+
 def test_describe_speaks_only_of_news_and_asks_the_captioner_only_then():
     frames = [found(DOG), found(DOG), found(DOG, ("cat", 0.85, 150, 10, 190, 60))]
     asked = []

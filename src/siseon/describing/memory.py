@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from siseon.describing.places import Thing, distance_of, overlap, side_of
+from siseon.describing.places import Box, Thing, distance_of, overlap, side_of
 from siseon.interface import Detections, Size
 
 SAME = 0.3
 """Boxes of one class that overlap as much in two frames are the same thing."""
+ONE = 0.55
+"""Boxes of any classes that overlap as much in one frame are one thing, of the class with the better score."""
+LOYALTY = 0.2
+"""A class that the thing had before counts so much better."""
 STAYS = 0.7
 """A thing that was there stays with this share of the score that it takes to come in."""
 
@@ -38,13 +42,11 @@ class Memory:
 
     def see(self, found: Detections, size: Size) -> tuple[Thing, ...]:
         """The things in the next frame, of `size`, largest first; `things` from now on."""
-        rows = zip(found.names, found.scores.tolist(), found.boxes.tolist(), strict=True)
         free = list(self.things)
-        things = []
-        for name, score, (left, top, right, bottom) in sorted(rows, key=lambda row: -row[1]):
-            box = (left, top, right, bottom)
+        things: list[Thing] = []
+        for name, score, box in sorted(_rows(found), key=self._worth, reverse=True):
             before = _same(free, name, box)
-            if score < self.score * (STAYS if before else 1):
+            if score < self.score * (STAYS if before else 1) or any(overlap(box, one.box) >= ONE for one in things):
                 continue
             if before:
                 free.remove(before)
@@ -52,6 +54,10 @@ class Memory:
             things.append(Thing(name, score, box, side, distance_of(box, size, before.distance if before else None)))
         self.things = tuple(sorted(things, key=_area, reverse=True))
         return self.things
+
+    def _worth(self, row: tuple[str, float, Box]) -> float:
+        name, score, box = row
+        return score + LOYALTY * (_same(self.things, name, box) is not None)
 
     def changed(self) -> bool:
         """Whether the scene is to be told: it is another than the one told last, and steady. It then counts as told."""
@@ -67,7 +73,12 @@ class Memory:
         return True
 
 
-def _same(things: Sequence[Thing], name: str, box: tuple[float, float, float, float]) -> Thing | None:
+def _rows(found: Detections) -> list[tuple[str, float, Box]]:
+    boxes: list[Box] = [(left, top, right, bottom) for left, top, right, bottom in found.boxes.tolist()]
+    return list(zip(found.names, found.scores.tolist(), boxes, strict=True))
+
+
+def _same(things: Sequence[Thing], name: str, box: Box) -> Thing | None:
     alike = [thing for thing in things if thing.name == name and overlap(thing.box, box) >= SAME]
     return max(alike, key=lambda thing: overlap(thing.box, box), default=None)
 
