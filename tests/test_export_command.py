@@ -14,7 +14,6 @@ def run(capsys, monkeypatch, tmp_path):
     """Call the command line in an empty folder; gives (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr(logging.getLogger("torch.__trace"), "handlers", [])
     before = signal.getsignal(signal.SIGTERM), logging.getLogger("siseon").handlers
 
     def call(*words):

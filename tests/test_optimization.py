@@ -130,3 +130,9 @@ def test_every_model_predicts_in_bf16(name):
     model = lived(zoo.create(name, classes=3))
     options = {"score": 0.0} if model.task == "detection" else {}  # so that heads have something to work on
     assert len(optimize(model, precision="bf16").predict(torch.rand(3, 96, 128), **options)) == 1
+
+
+def test_twice_is_once():
+    fast = optimize(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    fast(torch.rand(1, 3, 8, 8))  # packs the weights, which cannot be copied
+    assert optimize(fast) is fast

@@ -13,6 +13,7 @@ NonMaxSuppression) stands here.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import warnings
@@ -81,7 +82,7 @@ def export(model: nn.Module, out: Path | str, *, size: Size | None = None, score
     require("onnx", "onnxscript", "onnxruntime")
     file = Path(out)
     refuse_what_is_arranged(model)
-    model = model.cpu().eval()
+    model = copy.deepcopy(model).cpu().eval()
     if isinstance(model, Classifier):
         graph: Graph = Logits(model)
         metadata: dict[str, Any] = {"input": "RGB 0..1 [batch, 3, height, width]", "size": size_rule(model)}

@@ -44,8 +44,10 @@ def optimize(model: Network, *, precision: Precision = "fp32") -> Network:
     """A copy of the model for prediction: norms folded, layers fused, weights packed. It cannot be trained or saved.
 
     precision: "fp32" gives the same numbers up to rounding (about 1e-6 of their size); "bf16" about 1e-2 of theirs.
-    Raises RecipeError for bf16 on a processor without it.
+    A model that was optimized before is given back as it is. Raises RecipeError for bf16 on a processor without it.
     """
+    if any(isinstance(module, Convolution | Linear) for module in model.modules()):
+        return model
     if precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         raise RecipeError("this processor does not compute in bf16", "Leave precision at fp32")
     fast = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)

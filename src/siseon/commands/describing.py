@@ -79,12 +79,11 @@ def describe(
 def _of_task(task: str, name: str, weights: str | None, device: str) -> Any:  # noqa: ANN401
     """A trained model in its form for prediction. Raises RecipeError where it is for another task."""
     from siseon.interface import RecipeError
-    from siseon.optimization import optimize
 
     network: Any = trained(name, weights, device)
     if network.task != task:
         raise RecipeError(f"{name} is for {network.task}, not for {task}", f"siseon models --task {task} lists others")
-    return optimize(network)
+    return network
 
 
 def _published(model: str) -> str | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from siseon.commands.networks import loaded
 from siseon.commands.output import progress
+
+if TYPE_CHECKING:
+    pass
 
 
 def export(
