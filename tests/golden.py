@@ -25,6 +25,13 @@ PARAMETERS = {
     "mask_rcnn_resnet50_fpn": 44_454_513,
     "retinanet_resnet50_fpn": 34_068_119,
     "ssd300_vgg16": 35_641_826,
+    "fcn_resnet50": 32_957_013,
+    # Badrinarayanan et al. 2017, table 6: 29.45 million with 11 classes.
+    "segnet": 29_449_355,
+    # Counted from section 4 of Long et al. 2015 and VGG-16; the paper says 134 million. The last enlarging is fixed.
+    "fcn32s_vgg16": 134_346_581,
+    "fcn16s_vgg16": 134_364_410,
+    "fcn8s_vgg16": 134_376_863,
     # Howard et al. 2017, table 8: 4.2 million; counted from table 1.
     "mobilenet_v1": 4_231_976,
 }
@@ -322,3 +329,13 @@ SSD_LABELS = [21, 21, 21, 21, 21, 21, 21, 21]
 SSD_SCORES = [0.833861, 0.8228458, 0.8153117, 0.8024034, 0.7907074, 0.7868836, 0.7814146, 0.7804982]
 # On the first picture of LOSS_TRUTH, whose boxes are stretched with it.
 SSD_LOSSES = {"class": 39.42723, "box": 4.725268}
+
+# FCN ResNet-50 without the auxiliary head, 21 outputs, on fill.picture(192, 256); how many pixels each class wins.
+FCN_LOGITS = Summary(
+    (21, 192, 256),
+    -0.2578087,
+    1.784426,
+    [-0.791766, -0.791766, -0.791766, -0.791766, -0.7895049, -0.7849828, -0.7804607, -0.7759385],
+    [2.785959, 2.797766, 2.809573, 2.82138, 2.827283, 2.827283, 2.827283, 2.827283],
+)
+FCN_PIXELS = [0, 18590, 0, 177, 0, 0, 0, 0, 0, 0, 0, 9569, 10, 0, 2296, 11609, 30, 0, 0, 6686, 185]

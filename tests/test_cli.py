@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from siseon.commands.output import next_folder
 from siseon.commands.training import _of_a_size_that_suits, train
 from siseon.training.interruption import Interrupted
 from siseon.training.recipe import Recipe
+from siseon.zoo import Task
 
 SOURCE = Path(__file__).parents[1] / "src"
 
@@ -95,7 +97,7 @@ def test_every_command_is_in_the_help():
 
 MISTAKES = [
     (("trian",), ("Did you mean train?",)),
-    (("fly",), ("siseon --help",)),
+    (("qqq",), ("siseon --help",)),
     (("train", "faster_rccn", "--data", "scenes"), ('no model "faster_rccn"', 'Did you mean "faster_rcnn')),
     (("train", "resnet_mini"), ("--data is missing", "siseon train")),
     (("train", "--data", "digits"), ("a model is missing", "siseon train")),
@@ -111,6 +113,12 @@ MISTAKES = [
     (("check", "nowhere"), ("nowhere",)),
     (("convert", "nowhere", "--to", "coco", "--out", "new"), ("nowhere",)),
     (("convert", "digits", "--to", "coco", "--out", "new"), ("coco",)),
+    (("play", "breakuot"), ('no game "breakuot"', "breakout_mini")),
+    (("play", "breakout_mini", "--minutes", "0"), ("0 minutes",)),
+    (("play", "--resume", "nowhere"), ("nowhere", "siseon play")),
+    (("blur", "nowhere.jpg", "out.jpg"), ("no --model", "faces_and_plates.py")),
+    (("blur", "nowhere.jpg", "out.jpg", "--model", "runs/얼굴"), ("runs/얼굴",)),
+    (("train", "dqn_mini", "--data", "digits"), ("learns a game", "siseon play")),
 ]
 
 
@@ -201,7 +209,7 @@ def test_models_are_listed_with_their_parameters(run):
     rows = {row["name"]: row for row in json.loads(out)}
     assert rows["resnet18"]["parameters"] == 11_689_512 and rows["resnet18"]["year"] == 2016
     assert rows["vgg16"]["macs"] == 15_470_264_320 and rows["vgg16"]["image_size"] == 224
-    assert {row["task"] for row in rows.values()} == {"classification", "detection"}
+    assert {row["task"] for row in rows.values()} == set(get_args(Task))
     assert "faster_rcnn_mini" in run("models", "--task", "detection")[1]
 
 

@@ -31,28 +31,28 @@ def livened(model):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "picture", "score"),
+    ("name", "size", "picture"),
     [
-        ("ssd_mini", None, (160, 160), 0.05),
-        ("yolo_mini", None, (70, 120), 0.005),  # stretched
-        ("retinanet_mini", (160, 256), (100, 160), 0.05),  # 1.6 times as large
+        ("ssd_mini", None, (160, 160)),
+        ("yolo_mini", None, (70, 120)),  # stretched
+        ("retinanet_mini", (160, 256), (100, 160)),  # 1.6 times as large
     ],
 )
-def test_a_detector_finds_what_predict_finds(tmp_path, name, size, picture, score):
+def test_a_detector_finds_what_predict_finds(tmp_path, name, size, picture):
+    torch.manual_seed(1)
     model = livened(zoo.create(name, classes=NAMES, **SMALLER[name]))
-    file = export(model, tmp_path / "model.onnx", size=size, score=score).file
+    file = export(model, tmp_path / "model.onnx", size=size, score=0.05).file
     network, photo = Exported(file), torch.rand(3, *picture)
-    found = network.predict(photo, score=score)[0]
-    expected = model.predict(photo, score=score)[0]  # which also shows that its anchors are whole after tracing
-    assert len(found) == len(expected) > 10 and found.classes == NAMES
+    found, expected = network.predict(photo)[0], model.predict(photo)[0]  # which also shows that its anchors are whole
+    assert len(found) == len(expected) > 5 and found.classes == NAMES
     for label in range(len(NAMES)):  # equal scores of two classes may change places
         mine, theirs = found.labels == label, expected.labels == label
         torch.testing.assert_close(found.scores[mine], expected.scores[theirs], rtol=0, atol=1e-4)
         torch.testing.assert_close(found.boxes[mine], expected.boxes[theirs], rtol=0, atol=0.01)
     assert (found.scores.diff() <= 0).all()
     assert [each.name for each in network.session.get_outputs()] == ["boxes", "labels", "scores"]
-    assert (network.predict(photo, score=0.1)[0].scores >= 0.1).all()
-    assert json.loads(network.session.get_modelmeta().custom_metadata_map["score"]) == score
+    assert (network.predict(photo, score=0.5)[0].scores >= 0.5).all()
+    assert json.loads(network.session.get_modelmeta().custom_metadata_map["score"]) == 0.05
 
 
 def test_a_smaller_picture_is_padded_with_the_mean_colour():

@@ -201,3 +201,11 @@ def test_the_two_spellings_of_a_tower_are_told_apart(theirs, ours):
     from siseon.models.detection.retinanet import TORCHVISION_NAMES
 
     assert [re.sub(old, new, theirs) for old, new in TORCHVISION_NAMES if re.fullmatch(old, theirs)] == [ours]
+
+
+@torch.inference_mode()
+def test_fcn_gives_the_numbers_of_torchvision():
+    logits = filled("fcn_resnet50")(fill.picture(192, 256)[None])[0]
+    assert_agrees(logits, golden.FCN_LOGITS, 1e-4)
+    pixels = logits.argmax(0).flatten().bincount(minlength=21)
+    assert (pixels - torch.tensor(golden.FCN_PIXELS)).abs().sum() <= 20  # of 49,152; a few are nearly equal

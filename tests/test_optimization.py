@@ -119,3 +119,14 @@ def test_a_norm_that_follows_nothing_stays():
     network = lived(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 1)))
     fold_norms(network)
     assert isinstance(network[0], nn.BatchNorm2d)
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor has no bf16")
+@pytest.mark.parametrize(
+    "name", [name for name in (*zoo.names("detection"), *zoo.names("segmentation")) if name.endswith("_mini")]
+)
+def test_every_model_predicts_in_bf16(name):
+    torch.manual_seed(0)
+    model = lived(zoo.create(name, classes=3))
+    options = {"score": 0.0} if model.task == "detection" else {}  # so that heads have something to work on
+    assert len(optimize(model, precision="bf16").predict(torch.rand(3, 96, 128), **options)) == 1

@@ -42,6 +42,14 @@ class TestLoad:
         for ours, theirs in zip(model.predict(picture, score=0.0), back.predict(picture, score=0.0), strict=True):
             assert torch.equal(ours.boxes, theirs.boxes)
 
+    def test_a_file_of_another_version_is_named(self, classifier_file: Path):
+        tensors, metadata = tensorfile.read(classifier_file)
+        renamed = {name.replace("classifier", "head"): tensor for name, tensor in tensors.items()}
+        other = classifier_file.with_name("옛것.safetensors")
+        tensorfile.write(other, renamed, metadata)
+        with pytest.raises(WeightsError, match=r"옛것.safetensors does not fit resnet_mini .*Missing key"):
+            weights.load(other)
+
     def test_a_run_folder_gives_its_best_model(self, tmp_path: Path):
         weights.save(zoo.create("resnet_mini", classes=2), tmp_path / "last.safetensors")
         weights.save(zoo.create("resnet_mini", classes=4), tmp_path / "best.safetensors")

@@ -79,6 +79,11 @@ def ssd300_vgg16():
     return names
 
 
+def fcn_resnet50():
+    names = [f"backbone.{name}" for name in resnet_body((3, 4, 6, 3), 3)]
+    return [*names, "classifier.0.weight", *norm("classifier.1"), *linear("classifier.4")]
+
+
 def mask_rcnn_resnet50_fpn():
     names = faster_rcnn_resnet50_fpn()
     for layer in range(4):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from siseon.interface import Classification as Classification
     from siseon.interface import Detections as Detections
     from siseon.interface import Images as Images
+    from siseon.interface import Segmentation as Segmentation
     from siseon.interface import SiseonError as SiseonError
     from siseon.interface import Target as Target
     from siseon.optimization import optimize as optimize
@@ -40,6 +41,7 @@ _HOME = {
     "Exported": "siseon.exported",
     "Images": "siseon.interface",
     "Recipe": "siseon.training.recipe",
+    "Segmentation": "siseon.interface",
     "SiseonError": "siseon.interface",
     "Target": "siseon.interface",
     "build": "siseon.weights",

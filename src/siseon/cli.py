@@ -24,13 +24,19 @@ HELP = """usage: siseon COMMAND ...
 The landmarks of convolutional vision, running.
 
   siseon demo                                        train a detector on drawn scenes and look at what it finds
-  siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, image folders)
+  siseon train faster_rcnn --data FOLDER             train on your pictures (VOC, COCO, YOLO, folders, masks)
   siseon train --resume RUN                          go on where a run stopped
   siseon predict RUN PHOTO ...                       find things in pictures; folders and patterns too
+  siseon sample RUN --count 64 --seed 0              pictures that a trained generator makes (train dcgan)
+  siseon style CONTENT STYLE                         a photo painted in the style of a picture
+  siseon portrait PHOTO ...                          blur what is behind the people, or behind --class dog
+  siseon describe PHOTO ... [--camera 0] [--speak]   say what is where, in Korean or English
   siseon propose PHOTO ...                           where objects may be, by Selective Search
-  siseon evaluate RUN --data FOLDER                  how good is it: AP, confusion, pictures
+  siseon evaluate RUN --data FOLDER                  how good is it: AP or IoU, confusion, pictures
   siseon compare ssd yolo retinanet --data FOLDER    the same minutes for each: accuracy, speed by stage, size
   siseon search                                      architectures for digits: at random, and by evolution
+  siseon blur PHOTO|VIDEO|FOLDER OUT --model RUN     faces and number plates made unrecognisable
+  siseon play breakout_mini                          a network learns a game by playing it, and shows how well
   siseon models                                      what there is to train
   siseon inspect vgg16                               every layer: sizes, parameters, memory, MACs, receptive field
   siseon inspect RUN PHOTO                           what it sees: feature maps, Grad-CAM, occlusion
@@ -43,8 +49,11 @@ siseon COMMAND --help tells the options of a command. --debug, anywhere, shows w
 
 COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
-    **dict.fromkeys(("predict", "propose", "inspect", "models"), "pictures"),
+    **dict.fromkeys(("predict", "portrait", "propose", "inspect", "models"), "pictures"),
+    "describe": "describing",
     **dict.fromkeys(("check", "convert"), "datasets"),
+    **dict.fromkeys(("sample", "style"), "generation"),
+    **dict.fromkeys(("play", "blur"), "action"),
     "export": "exporting",
     "checks": "surroundings",
 }

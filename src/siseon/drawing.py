@@ -1,4 +1,4 @@
-"""Boxes, masks and labels (Hangul too) onto pictures, sheets of pictures, and the font that all of them use.
+"""Boxes, masks, maps of classes and labels (Hangul too) onto pictures, sheets of pictures, and the font of them all.
 
 Lines and letters grow with the picture. A picture whose longer side is below 400 pixels is enlarged 2 to 4 times first,
 so that its labels can be read; what is returned is then larger than what was given.
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from siseon.interface import Detections, Size
+from siseon.interface import VOID, Detections, Segmentation, Size
 
 FONT: Final = Path(__file__).with_name("fonts") / "NanumSquareR.ttf"
 """Hangul, Hanja, kana and Latin; what it lacks (é, the minus sign) comes from DejaVu Sans, which matplotlib ships."""
@@ -36,6 +36,8 @@ LATIN: Final = 0x24F
 PAPER: Final[Colour] = (250, 250, 248)
 PENCIL: Final[Colour] = (40, 40, 44)
 SHADE: Final = (0, 0, 0, 110)
+BACKGROUND: Final = ("background", "(background)", "__background__", "배경")
+"""Classes that are not tinted, so that what stands before them is seen."""
 
 
 class Rectangle(NamedTuple):
@@ -63,6 +65,61 @@ def draw(picture: np.ndarray, detections: Detections) -> np.ndarray:
 def draw_truth(picture: np.ndarray, truth: Detections) -> np.ndarray:
     """As `draw`, with the class alone: of true objects the score says nothing."""
     return _drawn(picture, truth, truth.names)
+
+
+def draw_map(picture: np.ndarray, segmentation: Segmentation) -> np.ndarray:
+    """The picture [height, width, 3] uint8 tinted by the class of each pixel, over a legend of the classes in it."""
+    labels = segmentation.labels.cpu().numpy().astype(np.uint8)
+    canvas = tinted(_enlarged(picture), labels, segmentation.classes)
+    known = {name: label for label, name in enumerate(segmentation.classes)}
+    entries = [(swatch(known[name], name), f"{name} {share:.1%}") for name, share in segmentation.shares().items()]
+    size = (canvas.shape[0], canvas.shape[1])
+    return np.concatenate([canvas, legend(entries, size[1], letters=_letters(size))])
+
+
+def tinted(picture: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """The picture in the colours of its classes, each area with a line around it; VOID is dark, a background as it is.
+
+    picture [height, width, 3] uint8; labels [rows, columns] uint8 of the same picture.
+    """
+    height, width = picture.shape[:2]
+    labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    table = np.zeros((256, 3), np.uint8)
+    clear = np.zeros(256, bool)
+    for label, name in enumerate(classes):
+        table[label] = colour(label)
+        clear[label] = name in BACKGROUND
+    paint = table[labels]
+    canvas = np.where(clear[labels][..., None], picture, picture // 5 * 2 + paint // 5 * 3)
+    thick = np.ones((_line((height, width)),) * 2, np.uint8)
+    edges = (cv2.dilate(labels, thick) != labels) & (labels != VOID)
+    canvas[edges] = np.where(clear[labels][..., None], 255, paint)[edges]
+    return canvas
+
+
+def swatch(label: int, name: str) -> Colour:
+    """The colour of a class in a legend; that of paper for a background, which is not tinted."""
+    return PAPER if name in BACKGROUND else colour(label)
+
+
+def legend(entries: Sequence[tuple[Colour, str]], width: int, *, letters: int) -> np.ndarray:
+    """Names behind their colours, in as many rows as they need: [rows, width, 3] uint8; letters: their height."""
+    step, gap = round(letters * 1.6), letters // 2
+    places: list[tuple[int, int, str]] = []
+    left, top = gap, gap
+    for _, text in entries:
+        text = _shortened(text, letters, width - 3 * letters)
+        room = round(_length(text, letters)) + 2 * letters + gap
+        if left > gap and left + room > width:
+            left, top = gap, top + step
+        places.append((left, top, text))
+        left += room
+    strip = Image.new("RGB", (width, top + step), PAPER)
+    pen = ImageDraw.Draw(strip)
+    for (paint, _), (start, row, text) in zip(entries, places, strict=True):
+        pen.rectangle((start, row, start + letters, row + letters), fill=paint, outline=PENCIL)
+        _write(pen, (start + letters + gap, row + round(letters * 0.86)), text, letters, PENCIL)
+    return np.array(strip)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str] = (), columns: int = 4) -> np.ndarray:
@@ -93,13 +150,16 @@ def contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str] = (), 
 
 
 def use_hangul_in_plots() -> None:
-    """Let matplotlib write Hangul: its fonts become NanumSquare and, for what that lacks, DejaVu Sans."""
+    """Let matplotlib write Hangul: its fonts become DejaVu Sans and, for what that lacks, NanumSquare.
+
+    Not the other way round: NanumSquare's decimal point looks like a comma in small figures.
+    """
     import matplotlib
     from matplotlib.font_manager import fontManager
 
     if not any(entry.fname == str(FONT) for entry in fontManager.ttflist):
         fontManager.addfont(str(FONT))
-    matplotlib.rcParams["font.family"] = ["NanumSquare", "DejaVu Sans"]
+    matplotlib.rcParams["font.family"] = ["DejaVu Sans", "NanumSquare"]
 
 
 @cache
@@ -128,8 +188,8 @@ def ink(paper: Colour) -> Colour:
 
 def _drawn(picture: np.ndarray, objects: Detections, captions: Sequence[str]) -> np.ndarray:
     height, width = picture.shape[:2]
-    times = min(max(-(-READABLE // max(height, width)), 2), 4) if max(height, width) < READABLE else 1
-    canvas = cv2.resize(picture, (width * times, height * times), interpolation=cv2.INTER_CUBIC)
+    canvas = _enlarged(picture)
+    times = canvas.shape[0] // height
     colours = [colour(label) for label in objects.labels.tolist()]
     size = (height * times, width * times)
     if objects.masks is not None:
@@ -148,6 +208,13 @@ def _drawn(picture: np.ndarray, objects: Detections, captions: Sequence[str]) ->
         pen.rectangle((left, top, right, bottom), outline=paint, width=line)
     _draw_labels(pen, boxes, captions, colours, size)
     return np.array(image)
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    """A copy of the picture, 2 to 4 times as large where it is small."""
+    height, width = picture.shape[:2]
+    times = min(max(-(-READABLE // max(height, width)), 2), 4) if max(height, width) < READABLE else 1
+    return cv2.resize(picture, (width * times, height * times), interpolation=cv2.INTER_CUBIC)
 
 
 def _line(size: Size) -> int:

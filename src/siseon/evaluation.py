@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -22,13 +22,27 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
-from siseon import metrics
-from siseon.data.augment import runs
-from siseon.data.dataset import Annotation, Data, Dataset, Problem, Segments, Task
-from siseon.interface import Classification, DataError, Detections, PictureError, Prediction, Target
-from siseon.metrics import CocoScores, Curve, Masks, Runs
+from siseon.answers import JUDGES, Answer
+from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem, Task
+from siseon.interface import (
+    Classification,
+    DataError,
+    Detections,
+    PictureError,
+    Prediction,
+    Segmentation,
+)
+from siseon.metrics import Curve
+
+CHOOSING = (
+    *("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP"),
+    *("accuracy", "top5", "macro_F1"),
+    *("mean_IoU", "pixel_accuracy", "mean_accuracy"),
+    *("CIDEr", "BLEU4", "BLEU1", "exact"),
+)
+"""The figures by which `validate` chooses, those that a task has; its first is the main one."""
 
 
 class Model(Protocol):
@@ -39,57 +53,15 @@ class Model(Protocol):
     predict: Callable[..., list[Prediction]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model said to one picture: its number in the split, what is known of it, and the prediction.
-
-    areas [objects]: of the true objects, in pixels. found_masks, true_masks: as run-length codes, where model and data
-    have masks; prediction and annotation are without, because masks that are not coded fill the memory.
-    """
-
-    index: int
-    annotation: Annotation
-    prediction: Prediction
-    areas: Tensor
-    found_masks: Sequence[Runs] | None = None
-    true_masks: Sequence[Runs] | None = None
-
-    @staticmethod
-    def of(index: int, annotation: Annotation, prediction: Prediction) -> Answer:
-        """The answer with its masks coded."""
-        areas, found, true = _areas(annotation), None, None
-        if isinstance(prediction, Detections) and prediction.masks is not None:
-            found = metrics.run_lengths(prediction.masks)
-            if len(annotation.segments) == len(annotation.boxes):
-                height, width = prediction.masks.shape[1:]
-                true = [runs(segments, (height, width)) for segments in annotation.segments]
-            prediction = replace(prediction, masks=None)
-        return Answer(index, replace(annotation, segments=()), prediction, areas, found, true)
-
-    def target(self) -> Target:
-        """The true objects in the pixels of the picture, without masks."""
-        known = self.annotation
-        return Target(torch.from_numpy(known.boxes), torch.from_numpy(known.labels), torch.from_numpy(known.crowd))
-
-    def drawable(self) -> tuple[Detections, Detections]:
-        """Truth, each object with score 1, and prediction, both with their masks where they are known."""
-        target, found = self.target(), cast(Detections, self.prediction)
-        truth = Detections(target.boxes, target.labels, torch.ones(len(target.labels)), found.classes)
-        if self.true_masks is not None:
-            truth = replace(truth, masks=metrics.decoded(self.true_masks))
-        if self.found_masks is not None:
-            found = replace(found, masks=metrics.decoded(self.found_masks))
-        return truth, found
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """A model's answers to a split, and what they are worth.
 
-    metrics: the main figure first ("AP50" or "accuracy"), all 0..1 except pictures, unreadable and ms_per_picture,
-    which is the time within `predict` in batches, reading the files not counted; "mask_AP50" and its like where model
-    and data have masks. per_class: class -> figures. confusion: [truth, predicted], for detection with the background
-    last, at score and overlap 0.5. curves: class -> precision against recall, of the boxes.
+    metrics: the main figure first ("AP50", "accuracy", "mean_IoU" or "CIDEr"), all 0..1 except CIDEr, 0..10, and
+    pictures, unreadable and ms_per_picture, which is the time within `predict` in batches, reading the files not
+    counted; "mask_AP50" and its like where model and data have masks. per_class: class -> figures, none for sentences.
+    confusion: [truth, predicted], for detection with the background last, at score and overlap 0.5; for segmentation of
+    pixels. curves: class -> precision against recall, of the boxes.
     """
 
     task: Task
@@ -117,14 +89,18 @@ class Evaluation:
         whole.columns[1].justify = "right"
         for name, value in self.metrics.items():
             whole.add_row(name, _shown(name, value))
+        text = StringIO()
+        console = Console(file=text, width=100, no_color=True)
+        console.print(whole)
+        if not self.per_class:
+            return text.getvalue()
         columns = list(next(iter(self.per_class.values()), {}))
         classes = Table("class", *columns, box=box.SIMPLE_HEAD)
         for column in classes.columns[1:]:
             column.justify = "right"
         for name, figures in self.per_class.items():
             classes.add_row(escape(name), *(_shown(column, figures[column]) for column in columns))
-        text = StringIO()
-        Console(file=text, width=100, no_color=True).print(whole, classes)
+        console.print(classes)
         return text.getvalue()
 
 
@@ -149,26 +125,25 @@ def evaluate(
     """
     dataset = _split_of(data, split) if isinstance(data, Data) else data
     translate = _translation(model, dataset)
-    options = {"score": score} if model.task == "detection" else {"mirrored": True} if mirrored else {}
+    options = options_of(model.task, score=score, mirrored=mirrored)
     answers: list[Answer] = []
     problems: list[Problem] = []
     seconds = 0.0
     done = 0
-    for numbers, pictures, broken in _batches(dataset, batch):
+    for known, pictures, broken in _batches(dataset, batch):
         problems += broken
         if pictures:
             start = perf_counter()
             predictions = model.predict(pictures, batch=batch, **options)
             seconds += perf_counter() - start
             answers += [
-                Answer.of(number, dataset.annotation(number), translate(prediction))
-                for number, prediction in zip(numbers, predictions, strict=True)
+                Answer.of(number, annotation, translate(prediction))
+                for (number, annotation), prediction in zip(known, predictions, strict=True)
             ]
         done += len(pictures) + len(broken)
         if progress is not None:
             progress(done, len(dataset))
-    judge = _judge_detections if model.task == "detection" else _judge_labels
-    figures, per_class, confusion, curves = judge(answers, dataset.classes)
+    figures, per_class, confusion, curves = JUDGES[model.task](answers, dataset.classes)
     figures |= {
         "pictures": float(len(answers)),
         "unreadable": float(len(problems)),
@@ -186,66 +161,15 @@ def evaluate(
 
 def validate(model: nn.Module, dataset: Dataset, *, batch: int = 8) -> dict[str, float]:
     """The few figures that choose the best epoch, the main one first; the same numbers for the same weights."""
-    chosen = ("AP50", "AP", "AP75", "AR100", "mask_AP50", "mask_AP", "accuracy", "top5", "macro_F1")
     figures = evaluate(cast(Model, model), dataset, batch=batch).metrics
-    return {name: figures[name] for name in chosen if name in figures}
+    return {name: figures[name] for name in CHOOSING if name in figures}
 
 
-Judgement = tuple[dict[str, float], dict[str, dict[str, float]], np.ndarray, dict[str, Curve]]
-
-
-def _judge_detections(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
-    predictions = [answer.prediction for answer in answers if isinstance(answer.prediction, Detections)]
-    truths = [answer.target() for answer in answers]
-    areas = [answer.areas for answer in answers]
-    scores = metrics.coco_scores(predictions, truths, classes=classes, areas=areas)
-    confusion = metrics.confusion_of_detections(predictions, truths, classes=len(classes))
-    _add_mask_figures(scores, answers, classes)
-    return scores.figures, scores.per_class, confusion, scores.curves
-
-
-def _add_mask_figures(scores: CocoScores, answers: list[Answer], classes: tuple[str, ...]) -> None:
-    """Beside each AP of the boxes that of the masks, over the pictures where model and data have them."""
-    masked = [
-        (answer, Masks(answer.found_masks, answer.true_masks))
-        for answer in answers
-        if answer.found_masks is not None and answer.true_masks is not None
-    ]
-    if not any(masks.true for _, masks in masked):
-        return
-    by_mask = metrics.coco_scores(
-        [cast(Detections, answer.prediction) for answer, _ in masked],
-        [answer.target() for answer, _ in masked],
-        classes=classes,
-        areas=[answer.areas for answer, _ in masked],
-        masks=[masks for _, masks in masked],
-    )
-    scores.figures.update({f"mask_{name}": value for name, value in by_mask.figures.items() if name.startswith("AP")})
-    for name, figures in scores.per_class.items():
-        figures.update({f"mask_{key}": by_mask.per_class[name][key] for key in ("AP50", "AP")})
-
-
-def _judge_labels(answers: list[Answer], classes: tuple[str, ...]) -> Judgement:
-    answered = [a for a in answers if isinstance(a.prediction, Classification) and a.annotation.label is not None]
-    scores = torch.zeros(len(answered), len(classes))
-    for row, answer in zip(scores, answered, strict=True):
-        row[:] = answer.prediction.scores
-    labels = torch.tensor([answer.annotation.label for answer in answered], dtype=torch.int64)
-    confusion = metrics.confusion_of_labels(scores.argmax(1), labels, classes=len(classes))
-    figures = metrics.precision_recall_f1(confusion)
-    pictures = confusion.sum(1)
-    per_class = {
-        name: {**dict(zip(("precision", "recall", "F1"), row, strict=True)), "pictures": float(count)}
-        for name, row, count in zip(classes, figures.tolist(), pictures.tolist(), strict=True)
-    }
-    # a class that was never predicted has no precision; in the mean over the classes it counts 0
-    means = np.nan_to_num(figures[pictures > 0]).mean(0) if len(answered) else np.full(3, np.nan)
-    whole = {
-        "accuracy": metrics.top_k(scores, labels, count=1),
-        "top5": metrics.top_k(scores, labels, count=5),
-        **dict(zip(("macro_precision", "macro_recall", "macro_F1"), means.tolist(), strict=True)),
-    }
-    return whole, per_class, confusion, {}
+def options_of(task: Task, *, score: float, mirrored: bool) -> dict[str, Any]:
+    """What `predict` of a model takes beside pictures."""
+    if task == "detection":
+        return {"score": score}
+    return {"mirrored": True} if mirrored and task == "classification" else {}
 
 
 def _split_of(data: Data, split: str) -> Dataset:
@@ -257,11 +181,11 @@ def _translation(model: Model, dataset: Dataset) -> Callable[[Any], Prediction]:
     if model.task != dataset.task:
         remedy = f"Take a model of the task {dataset.task}; `siseon models --task {dataset.task}` lists them."
         raise DataError(f"The model does {model.task}, the data is for {dataset.task}", remedy)
-    if model.classes == dataset.classes:
+    if model.classes == dataset.classes or model.task == "captioning":
         return lambda prediction: prediction
     known = {name: label for label, name in enumerate(dataset.classes)}
     labels = torch.tensor([known.get(name, -1) for name in model.classes])
-    fits = set(model.classes) == set(known) if model.task == "classification" else bool((labels >= 0).any())
+    fits = bool((labels >= 0).any()) if model.task == "detection" else set(model.classes) == set(known)
     if not fits:
         raise DataError(
             f"The model knows the classes {_few(model.classes)}, the data has {_few(dataset.classes)}",
@@ -277,48 +201,48 @@ def _translation(model: Model, dataset: Dataset) -> Callable[[Any], Prediction]:
     def translate_classification(found: Classification) -> Classification:
         return Classification(torch.zeros(len(labels)).index_copy(0, labels, found.scores), dataset.classes)
 
-    return translate_detections if model.task == "detection" else translate_classification
+    def translate_segmentation(found: Segmentation) -> Segmentation:
+        return Segmentation(labels[found.labels], found.scores, dataset.classes)
+
+    translations: dict[Task, Callable[[Any], Prediction]] = {
+        "detection": translate_detections,
+        "classification": translate_classification,
+        "segmentation": translate_segmentation,
+    }
+    return translations[model.task]
 
 
-def _batches(dataset: Dataset, batch: int) -> Iterator[tuple[list[int], list[np.ndarray], list[Problem]]]:
-    """Numbers and pictures, `batch` at a time, read ahead by two threads; and what could not be read among them."""
+Known = tuple[int, Annotation]
+"""The number of a picture in its split, and what is known of it, with its map where there is one."""
 
-    def read(number: int) -> np.ndarray | PictureError:
+
+def _batches(dataset: Dataset, batch: int) -> Iterator[tuple[list[Known], list[np.ndarray], list[Problem]]]:
+    """What is known, and pictures, `batch` at a time, read ahead by two threads; and what could not be read."""
+    with_maps = dataset.task == "segmentation" and isinstance(dataset, Maps)
+
+    def read(number: int) -> tuple[np.ndarray, np.ndarray | None] | DataError | PictureError:
         try:
-            return dataset.picture(number)
-        except PictureError as error:
+            return dataset.picture(number), dataset.semantic(number) if with_maps else None  # type: ignore[attr-defined]
+        except (DataError, PictureError) as error:
             return error
 
     with ThreadPoolExecutor(2) as readers:
         waiting = deque(readers.submit(read, number) for number in range(min(2 * batch, len(dataset))))
         for first in range(0, len(dataset), batch):
-            numbers, pictures, broken = [], [], []
+            known: list[Known] = []
+            pictures: list[np.ndarray] = []
+            broken: list[Problem] = []
             for number in range(first, min(first + batch, len(dataset))):
-                picture = waiting.popleft().result()
+                found = waiting.popleft().result()
                 if number + 2 * batch < len(dataset):
                     waiting.append(readers.submit(read, number + 2 * batch))
-                if isinstance(picture, PictureError):
-                    broken.append(Problem(dataset.annotation(number).name, picture.problem, "passed over"))
+                annotation = dataset.annotation(number)
+                if isinstance(found, Exception):
+                    broken.append(Problem(annotation.name, found.problem, "passed over"))
                 else:
-                    numbers.append(number)
-                    pictures.append(picture)
-            yield numbers, pictures, broken
-
-
-def _areas(annotation: Annotation) -> Tensor:
-    """The area of each object in pixels: of its shape where the data has one, as COCO counts, else of its box."""
-    boxes = annotation.boxes.astype(np.float64)
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    for row, segments in enumerate(annotation.segments):
-        areas[row] = _area_of(segments) or areas[row]
-    return torch.from_numpy(areas)
-
-
-def _area_of(segments: Segments) -> float:
-    if isinstance(segments, np.ndarray):
-        return float(np.count_nonzero(segments))
-    # the shoelace formula, polygon by polygon
-    return sum(abs(float(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1)))) / 2 for x, y in (part.T for part in segments))
+                    known.append((number, replace(annotation, semantic=found[1])))
+                    pictures.append(found[0])
+            yield known, pictures, broken
 
 
 def _few(names: tuple[str, ...]) -> str:
@@ -332,6 +256,6 @@ def _without_nan(figures: Mapping[str, float]) -> dict[str, float | None]:
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    if name in ("pictures", "unreadable", "objects"):
+    if name in ("pictures", "unreadable", "objects", "pixels"):
         return str(int(value))
     return f"{value:.1f}" if name == "ms_per_picture" else f"{value:.3f}"

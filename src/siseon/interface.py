@@ -2,7 +2,7 @@
 
 Images     RGB float 0..1, [batch, 3, height, width]; pictures of different sizes share one padded tensor.
 Boxes      (left, top, right, bottom) in pixels, float; a box covers right - left pixels, no + 1.
-Labels     0..classes-1 everywhere; a background class exists only inside a model's head.
+Labels     0..classes-1 everywhere; a detector's background exists only inside its head, a segmenter's is a class.
 Sizes      (height, width).
 
 Three verbs, one return type each: `forward(images)` gives raw outputs, `loss(images, targets)` a dictionary of losses,
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,10 @@ Size: TypeAlias = tuple[int, int]
 
 Picture: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
 """What users hand over: a file, a PIL image, an array [height, width(, 3)] or a tensor [3, height, width]."""
+
+
+VOID: Final = 255
+"""The label of a pixel of which nobody says what it is: it is neither learnt from nor judged."""
 
 
 class SiseonError(Exception):
@@ -194,7 +198,44 @@ class Classification:
         return [{"class": name, "score": round(score, 4)} for name, score in self.top()]
 
 
-Prediction: TypeAlias = Detections | Classification
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The class of every pixel of one picture, in the pixels of that picture.
+
+    labels [height, width] int64, VOID where nothing is known (in a truth only); scores [height, width]: the
+    probability of that label, 0..1; classes: the names that labels index, a background, if there is one, among them.
+    """
+
+    labels: Tensor
+    scores: Tensor
+    classes: tuple[str, ...]
+
+    def shares(self) -> dict[str, float]:
+        """The share of the picture that each class covers, 0..1, the largest first; classes without a pixel are out."""
+        known = self.labels[self.labels != VOID].flatten()
+        counts = torch.bincount(known, minlength=len(self.classes))
+        order = counts.argsort(descending=True, stable=True).tolist()
+        pixels = self.labels.numel()
+        return {self.classes[label]: int(counts[label]) / pixels for label in order if counts[label]}
+
+    def to_json(self) -> dict[str, float]:
+        """Class -> the share of the picture that it covers, 0..1, the largest first."""
+        return {name: round(share, 4) for name, share in self.shares().items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A sentence about one picture, and how sure it is: the geometric mean of the probabilities of its words, 0..1."""
+
+    text: str
+    score: float
+
+    def to_json(self) -> dict[str, object]:
+        """{"caption", "score"}."""
+        return {"caption": self.text, "score": round(self.score, 4)}
+
+
+Prediction: TypeAlias = Detections | Classification | Segmentation | Caption
 
 
 def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:

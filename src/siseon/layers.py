@@ -27,10 +27,11 @@ class SameConv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         padding: list[int] = []
         for axis in (1, 0):  # F.pad starts from the last axis
-            size, kernel, stride = images.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
+            size, stride = images.shape[2 + axis], self.stride[axis]
+            kernel = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             padding += [total // 2, total - total // 2]
-        return F.conv2d(F.pad(images, padding), self.weight, self.bias, self.stride, 0, 1, self.groups)
+        return F.conv2d(F.pad(images, padding), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 def conv_norm(
@@ -211,6 +212,35 @@ class Body(nn.Module):
         for number in list(self.layers)[self.ends[stages - 1] :]:
             del self.layers[number]
         self.ends, self.channels, self.strides = self.ends[:stages], self.channels[:stages], self.strides[:stages]
+
+    def dilate(self, stages: int) -> None:
+        """Let the last `stages` stages keep the resolution of the one before: no stride, but filters with gaps.
+
+        A filter of a weight that was trained after a stride then sees the same pixels as before (Yu, Koltun 2016,
+        arXiv:1511.07122). Raises RecipeError for a body that halves its maps by pooling, as VGG.
+        """
+        kept = len(self.ends) - stages
+        dilation = 1
+        for layer in list(self.layers.values())[self.ends[kept - 1] :]:
+            for block in layer if isinstance(layer, nn.Sequential) else [layer]:
+                entering = dilation
+                for convolution in block.modules():
+                    if isinstance(convolution, nn.Conv2d):
+                        stride = convolution.stride[0]
+                        _widen(convolution, dilation)
+                        dilation = max(dilation, entering * stride)
+        if dilation == 1:
+            raise RecipeError("this network halves its maps by pooling, which cannot be dilated", "Take a resnet")
+        self.strides = (*self.strides[:kept], *(self.strides[kept - 1],) * stages)
+
+
+def _widen(convolution: nn.Conv2d, dilation: int) -> None:
+    """Take a convolution's stride away and put gaps between its weights; the size of its map stays."""
+    convolution.stride = (1, 1)
+    if convolution.kernel_size != (1, 1):
+        convolution.dilation = (dilation, dilation)
+        if convolution.padding != (0, 0):  # SameConv2d finds its own
+            convolution.padding = (dilation * (convolution.kernel_size[0] // 2),) * 2
 
 
 class FrozenNorm(nn.BatchNorm2d):

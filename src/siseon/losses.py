@@ -5,10 +5,23 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from siseon.interface import VOID
+
 
 def cross_entropy(logits: Float[Tensor, "samples classes"], labels: Int64[Tensor, " samples"]) -> Float[Tensor, ""]:
     """The mean cross-entropy of softmax(logits); 0 without samples, where torch's mean is nan."""
     return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
+
+
+def pixel_cross_entropy(
+    logits: Float[Tensor, "batch classes height width"],
+    labels: Int64[Tensor, "batch height width"],
+    weights: Float[Tensor, " classes"] | None = None,
+) -> Float[Tensor, ""]:
+    """The mean cross-entropy of the pixels that are not VOID, each with the weight of its true class; 0 without any."""
+    known = labels[labels != VOID]
+    total = known.new_tensor(len(known)) if weights is None else weights[known].sum()
+    return F.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="sum") / total.clamp(min=1e-6)
 
 
 def binary_cross_entropy(logits: Float[Tensor, " samples"], truth: Float[Tensor, " samples"]) -> Float[Tensor, ""]:

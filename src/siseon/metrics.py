@@ -1,4 +1,4 @@
-"""How good predictions are: COCO's average precision, precision against recall, confusion, accuracy.
+"""How good predictions are: COCO's average precision, precision against recall, confusion, accuracy, IoU of pixels.
 
 Detection is scored by faster-coco-eval, which repeats COCO's own program figure for figure; the rest is a little
 NumPy. A figure that has no meaning (the AP of a class of which there is no object) is nan, never -1 and never 0.
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as runs_code
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Integer, UInt8
 from torch import Tensor
 
 from siseon.boxes.geometry import overlap
-from siseon.interface import Detections, Target
+from siseon.interface import VOID, Detections, Target
 
 Array = np.ndarray
 ALL, SMALL, MEDIUM, LARGE = range(4)
@@ -147,6 +147,46 @@ def confusion_of_labels(
     """Count what pictures of each class were taken for: [classes, classes], row truth, column prediction."""
     pairs = (labels * classes + predicted).numpy()
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+
+
+def confusion_of_maps(
+    predicted: Integer[Array, "height width"], truth: UInt8[Array, "height width"], *, classes: int
+) -> Int64[Array, "truth predicted"]:
+    """Count what the pixels of each class were taken for: [classes, classes], row truth, column prediction.
+
+    Pixels whose truth is VOID are left out.
+    """
+    known = truth != VOID
+    pairs = truth[known].astype(np.int64) * classes + predicted[known]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+
+
+def segmentation_figures(matrix: Int64[Array, "truth predicted"]) -> dict[str, float]:
+    """mean_IoU, pixel_accuracy, mean_accuracy and frequency_IoU of a confusion of pixels, 0..1 or nan.
+
+    FCN's section 5 (Long et al. 2015, arXiv:1411.4038): the mean over the classes of `class_overlaps`, the share of the
+    right pixels, the mean over the classes of that share, and the IoU of each class weighted by its true pixels.
+    Classes that are neither true nor predicted anywhere are left out of the means.
+    """
+    overlaps, accuracies = class_overlaps(matrix)
+    true = matrix.sum(1)
+    seen = true > 0
+    total = int(true.sum())
+    nan = float("nan")
+    return {
+        "mean_IoU": float(np.nanmean(overlaps)) if np.isfinite(overlaps).any() else nan,
+        "pixel_accuracy": float(np.diag(matrix).sum() / total) if total else nan,
+        "mean_accuracy": float(accuracies[seen].mean()) if total else nan,
+        "frequency_IoU": float((true[seen] * overlaps[seen]).sum() / total) if total else nan,
+    }
+
+
+def class_overlaps(
+    matrix: Int64[Array, "truth predicted"],
+) -> tuple[Float[Array, " classes"], Float[Array, " classes"]]:
+    """IoU and accuracy of each class of a confusion: right / (true + predicted - right), and right / true; or nan."""
+    right, predicted, true = np.diag(matrix), matrix.sum(0), matrix.sum(1)
+    return _ratio(right, true + predicted - right), _ratio(right, true)
 
 
 def top_k(scores: Float[Tensor, "pictures classes"], labels: Int64[Tensor, " pictures"], *, count: int) -> float:

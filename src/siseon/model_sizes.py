@@ -107,13 +107,33 @@ def counted(name: str) -> Count:
     """Build the model `name` without memory, with it where its forward needs real numbers, and count."""
     with torch.device("meta"):
         network = _created(name)
-    size = network.crop if network.task == "classification" else network.sizing.shorter
+    if network.task == "generation":
+        return _counted_players(network, digest(name))
+    size, channels = input_of(network)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     try:
-        macs = table(network, size).totals.macs
+        macs = table(network, size, channels=channels).totals.macs
     except (SiseonError, NotImplementedError):  # a detector that sorts its proposals
-        macs = table(_created(name), size).totals.macs
+        macs = table(_created(name), size, channels=channels).totals.macs
     return Count(parameters, macs, size, digest(name))
+
+
+def _counted_players(network: Any, digits: str) -> Count:  # noqa: ANN401
+    """A generator's noise is maps of one cell; the MACs are of making one picture and judging it."""
+    made = table(network.generator, 1, channels=network.latent)
+    judged = table(network.discriminator, network.crop, channels=network.channels)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Count(parameters, made.totals.macs + judged.totals.macs, network.crop, digits)
+
+
+def input_of(network: Any) -> tuple[int, int]:  # noqa: ANN401
+    """The side of the picture that a model takes, and its channels, which for a player are the frames seen at once."""
+    match network.task:
+        case "classification" | "captioning":
+            return network.crop, 3
+        case "control":
+            return network.size[0], network.frames
+    return network.sizing.shorter, 3
 
 
 def _created(name: str) -> Any:  # noqa: ANN401

@@ -53,6 +53,8 @@ def optimize(model: Network, *, precision: Precision = "fp32") -> Network:
     if has_operators() and all(parameter.device.type == "cpu" for parameter in fast.parameters()):
         pack(fast, torch.bfloat16 if precision == "bf16" else torch.float32)
         fuse(fast)
+        if precision == "bf16":
+            widen_inputs(fast)
     return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -94,6 +96,17 @@ def fuse(model: nn.Module) -> None:
             if isinstance(last, Convolution) and last.activation == "none":
                 fused = FusedResidual(nn.Sequential(*before), last, shortcut, rectified=rectified)
                 module.register_module(name, fused)
+
+
+def widen_inputs(model: nn.Module) -> None:
+    """Let layers that keep float32 weights, such as transposed convolutions, take maps of any float type, in place."""
+    for module in model.modules():
+        if list(module.parameters(recurse=False)) and not list(module.children()):
+            module.register_forward_pre_hook(_as_float)
+
+
+def _as_float(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(each.float() if isinstance(each, Tensor) and each.is_floating_point() else each for each in inputs)
 
 
 def _neighbours(model: nn.Module) -> Iterator[tuple[Any, Any, Any]]:

@@ -68,7 +68,7 @@ def read(source: str | Path) -> np.ndarray:
         pixels = _plain_jpeg(image, file)
         if pixels is None:
             return _decoded(image, str(path))
-        return _turned(pixels, _orientation(image))
+        return turned(pixels, orientation_of(image))
 
 
 def size_and_turn(path: str | Path) -> tuple[Size, bool]:
@@ -81,7 +81,7 @@ def size_and_turn(path: str | Path) -> tuple[Size, bool]:
         # Pillow decodes the whole PNG to look for a turn behind the pixels; look for such a chunk first.
         if image.format == "PNG" and "exif" not in image.info and not _has_late_metadata(file):
             return (height, width), False
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
     # Pillow gives the size of a TIFF already turned.
     if orientation >= 5 and image.format != "TIFF":
         height, width = width, height
@@ -242,7 +242,7 @@ def _decoded(image: Image.Image, name: str) -> np.ndarray:
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         raise _failure(name, error) from error
     # Asked after loading: by then Pillow has turned a TIFF itself and forgotten its orientation.
-    return _turned(pixels, _orientation(image))
+    return turned(pixels, orientation_of(image))
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
@@ -273,7 +273,7 @@ def _colours(pixels: np.ndarray) -> np.ndarray:
     return ((colour * alpha + white * (white - alpha) + white // 2) // white).astype(pixels.dtype)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """EXIF's 1..8; 1 (upright) where it is absent or nonsense, as every viewer does."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
@@ -282,7 +282,7 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels stored in one of the eight EXIF orientations (EXIF 2.32, tag 274) as they are to be seen."""
     if orientation == 1:
         return pixels

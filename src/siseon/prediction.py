@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from siseon import drawing, pictures
-from siseon.evaluation import Model
-from siseon.interface import Classification, Detections, PictureError, Prediction
+from siseon import drawing, metrics, pictures
+from siseon.evaluation import Model, options_of
+from siseon.interface import Caption, Classification, Detections, PictureError, Prediction, Segmentation
 from siseon.report import write_json
 
 
@@ -30,20 +31,24 @@ def predict_files(
 ) -> list[PictureError]:
     """Predict `files` and write the drawn pictures and predictions.json into `out`; one line is said for each file.
 
+    Of a segmenter maps/ holds the class of each pixel too, as PNG with a palette.
+
     A file that cannot be read is passed over; these faults are returned. predictions.json is written also when the
     work is stopped half-way, with what was done.
     """
     out.mkdir(parents=True, exist_ok=True)
-    options = {"score": score} if model.task == "detection" else {"mirrored": True} if mirrored else {}
+    options = options_of(model.task, score=score, mirrored=mirrored)
     rows: list[dict[str, Any]] = []
     faults: list[PictureError] = []
-    names = _free_names(files)
+    names = free_names(files)
     try:
         for first in range(0, len(files), batch):
             readable = dict(_readable(files[first : first + batch], faults))
             predictions = model.predict(list(readable.values()), batch=batch, **options) if readable else []
             for (file, picture), prediction in zip(readable.items(), predictions, strict=True):
                 pictures.write(drawn(picture, prediction, top), out / names[file])
+                if isinstance(prediction, Segmentation):
+                    write_map(prediction, out / "maps" / f"{Path(names[file]).stem}.png")
                 rows.append(row(file, picture, prediction, top))
                 say(f"{file}: {summary(prediction, top)}")
     finally:
@@ -66,7 +71,7 @@ def propose_files(
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     faults: list[PictureError] = []
-    names = _free_names(files)
+    names = free_names(files)
     try:
         for file, picture in _readable(files, faults):
             boxes = regions(picture)
@@ -82,26 +87,51 @@ def propose_files(
 
 
 def drawn(picture: np.ndarray, prediction: Prediction, top: int = 3) -> np.ndarray:
-    """The picture with what was found in it drawn on it, or with its best classes below it."""
-    if isinstance(prediction, Classification):
+    """The picture with what was found in it drawn on it, or with its best classes or a sentence below it."""
+    if isinstance(prediction, Segmentation):
+        return drawing.draw_map(picture, prediction)
+    if isinstance(prediction, Classification | Caption):
         return drawing.contact_sheet([picture], [summary(prediction, top)], columns=1)
     return drawing.draw(picture, prediction)
 
 
 def summary(prediction: Prediction, top: int = 5) -> str:
-    """One line: "2 dog, 1 cat", "nothing", or the best classes with their scores."""
+    """One line: "2 dog, 1 cat", "nothing", the best classes, those that cover most, or the sentence and its score."""
+    if isinstance(prediction, Segmentation):
+        return ", ".join(f"{name} {share:.1%}" for name, share in list(prediction.shares().items())[:top])
+    if isinstance(prediction, Caption):
+        return f"{prediction.text} {prediction.score:.2f}"
     if isinstance(prediction, Classification):
         return ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(top))
     return ", ".join(f"{count} {name}" for name, count in Counter(prediction.names).most_common()) or "nothing"
 
 
 def row(file: Path, picture: np.ndarray, prediction: Prediction, top: int) -> dict[str, Any]:
-    """The prediction of one file as predictions.json holds it: boxes (left, top, right, bottom) in its pixels."""
+    """The prediction of one file as predictions.json holds it: boxes (left, top, right, bottom) in its pixels.
+
+    A mask is COCO's run-length code, {"size": [height, width], "counts": text}, which pycocotools and its like decode.
+    """
     height, width = picture.shape[:2]
+    if isinstance(prediction, Segmentation):
+        return {"picture": str(file), "width": width, "height": height, "shares": prediction.to_json()}
     if isinstance(prediction, Classification):
         found = [{"class": name, "score": round(score, 4)} for name, score in prediction.top(top)]
         return {"picture": str(file), "width": width, "height": height, "classes": found}
-    return {"picture": str(file), "width": width, "height": height, "objects": prediction.to_json()}
+    if isinstance(prediction, Caption):
+        return {"picture": str(file), "width": width, "height": height, **prediction.to_json()}
+    objects = prediction.to_json()
+    if prediction.masks is not None:
+        for entry, runs in zip(objects, metrics.run_lengths(prediction.masks), strict=True):
+            entry["mask"] = {"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")}
+    return {"picture": str(file), "width": width, "height": height, "objects": objects}
+
+
+def write_map(segmentation: Segmentation, path: Path) -> None:
+    """Write the label of each pixel as a PNG [height, width] with a palette, the colours in which maps are drawn."""
+    image = Image.fromarray(segmentation.labels.numpy().astype(np.uint8))
+    image.putpalette([part for label in range(len(segmentation.classes)) for part in drawing.colour(label)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
 
 
 def _readable(files: Sequence[Path], faults: list[PictureError]) -> Iterator[tuple[Path, np.ndarray]]:
@@ -112,7 +142,7 @@ def _readable(files: Sequence[Path], faults: list[PictureError]) -> Iterator[tup
             faults.append(fault)
 
 
-def _free_names(files: Sequence[Path]) -> dict[Path, str]:
+def free_names(files: Sequence[Path]) -> dict[Path, str]:
     """A name for each drawn picture: its own, numbered where two are alike; PNG for what is not JPEG or WebP."""
     names: dict[Path, str] = {}
     taken: set[str] = {"predictions.json", "proposals.json"}

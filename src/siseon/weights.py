@@ -66,6 +66,7 @@ PUBLISHED: dict[tuple[str, str], str] = {
     ("mask_rcnn_resnet50_fpn", "coco"): "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
     ("retinanet_resnet50_fpn", "coco"): "retinanet_resnet50_fpn_coco-eeacb38b.pth",
     ("ssd300_vgg16", "coco"): "ssd300_vgg16_coco-b556d3b4.pth",
+    ("fcn_resnet50", "coco"): "fcn_resnet50_coco-1167a1af.pth",
 }
 """(model of the zoo, weights) -> file under ADDRESS, as torchvision 0.28 lists them (IMAGENET1K_V1, COCO_V1)."""
 
@@ -83,18 +84,22 @@ TORCHVISION_MODELS = {
 CLASSES = {"imagenet": 1000, "coco": 90}
 """How many names the published checkpoints of each kind have; COCO's 80 classes carry numbers up to 90."""
 
+OTHER_CLASSES = {"fcn_resnet50_coco-1167a1af.pth": "voc"}
+"""Published file -> the names of its classes, where they are not those of its kind: COCO's pictures, VOC's classes."""
+
 
 def published_classes(weights: str) -> tuple[str, ...]:
-    """The class names of the published checkpoints "imagenet" (1,000) or "coco" (90, ten of them unused numbers)."""
+    """The class names of "imagenet" (1,000), "coco" (90, ten of them unused numbers) or "voc" (20 and background)."""
     return tuple(files("siseon").joinpath("names", f"{weights}.txt").read_text(encoding="utf-8").splitlines())
 
 
 def build(name: str, *, weights: str | Path | None = None, **arguments: object) -> nn.Module:
     """Build the model `name` of the zoo, with its keyword arguments, and fill it with `weights`.
 
-    weights: None for random ones; "imagenet" or "coco" for the official torchvision checkpoint (for a detector,
-    "imagenet" fills its backbone); or a file (.safetensors or .pth) with the tensors of this model or of its backbone,
-    under our names or torchvision's. Class layers of another class count are left as they are and named in the log.
+    weights: None for random ones; "imagenet" or "coco" for the official torchvision checkpoint (for a detector or
+    segmenter, "imagenet" fills its backbone); or a file (.safetensors or .pth) with the tensors of this model or of
+    its backbone, under our names or torchvision's. Class layers of another class count are left as they are and named
+    in the log.
     Raises RecipeError for a wrong name or argument, WeightsError for a missing, damaged or another model's file.
     """
     if weights is None:
@@ -107,7 +112,8 @@ def build(name: str, *, weights: str | Path | None = None, **arguments: object) 
     key = _published_key(name, str(weights), arguments)
     tensors = tensorfile.read_any(_published_file(*key))[0]
     if key[0] == name:
-        arguments = {"classes": published_classes(str(weights)), **arguments}
+        names = OTHER_CLASSES.get(PUBLISHED[key], str(weights))
+        arguments = {"classes": published_classes(names), **arguments}
     model = zoo.create(name, **arguments)
     fill(model, tensors, source=PUBLISHED[key])
     _rescale(model, PUBLISHED[key])
@@ -130,7 +136,14 @@ def load(path: str | Path) -> nn.Module:
         )
     spec = json.loads(metadata["spec"])
     model = zoo.create(spec["name"], **spec["arguments"])
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as fault:
+        first = str(fault).splitlines()[1].strip()[:90]
+        raise WeightsError(
+            f"{file} does not fit {spec['name']} as this version builds it ({first})",
+            "It was saved by another version of siseon: use that one, or train anew",
+        ) from fault
     tensorfile.restore_sizes(model, metadata)
     return model.eval()
 
@@ -161,16 +174,21 @@ def from_torchvision(name: str, tensors: Mapping[str, Tensor], **arguments: obje
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> tuple[str, ...]:
     """Copy `tensors` into `model` where they belong: the whole model, or only its backbone's body.
 
-    Class layers of another class count are left out; their names are returned and logged. source: the file, for errors.
+    A captioner's backbone has a `last` layer behind the body, which is filled too. Class layers of another class count
+    are left out; their names are returned and logged. source: the file, for errors.
     """
     own = model.state_dict()
-    candidates = {"": tensors, "torchvision": _translated(tensors, model)}
-    body = _body(model)
+    candidates: dict[str, Mapping[str, Tensor]] = {}
+    prefix, body = _body(model)
     if body is not None:
         for kind, named in (("body", tensors), ("torchvision body", _translated(tensors, body))):
-            candidates[kind] = {f"backbone.{key}": value for key, value in named.items() if key.startswith("body.")}
-    kind, best = max(candidates.items(), key=lambda item: sum(key in own for key in item[1]))
-    wanted = [key for key in _needed(own) if "body" not in kind or key.startswith("backbone.body.")]
+            part = {f"{prefix}{key}": value for key, value in named.items() if key.startswith(("body.", "last."))}
+            candidates[kind] = {**part, **_convolutionised(tensors, model)} if part else part
+    # A whole model has more tensors than its body, so that of two that fit equally well the body is meant.
+    candidates |= {"": tensors, "torchvision": _translated(tensors, model)}
+    needed = _needed(own)
+    kind, best = max(candidates.items(), key=lambda item: sum(key in item[1] for key in needed))
+    wanted = [key for key in needed if "body" not in kind or key.startswith((f"{prefix}body.", f"{prefix}last."))]
     class_layers = _class_dependent(model)
     missing = [key for key in wanted if key not in best]
     wrong = [key for key in wanted if key in best and best[key].shape != own[key].shape and key not in class_layers]
@@ -206,9 +224,30 @@ def _needed(own: Mapping[str, Tensor]) -> list[str]:
     return [key for key in own if key not in ("mean", "deviation") and not key.endswith("num_batches_tracked")]
 
 
-def _body(model: nn.Module) -> nn.Module | None:
+def _body(model: nn.Module) -> tuple[str, nn.Module | None]:
+    """What stands before the names of the body of a detector or segmenter, and the body; None in a classifier."""
     backbone = model._modules.get("backbone")
-    return None if backbone is None else backbone._modules.get("body")
+    if backbone is not None:
+        return "backbone.", backbone._modules.get("body")
+    return "", None if _spec_task(model) == "classification" else model._modules.get("body")
+
+
+def _spec_task(model: nn.Module) -> zoo.Task:
+    return zoo.entry(_spec(model)["name"]).task
+
+
+def _convolutionised(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The fully connected layers of a classifier as the convolutions that the model's file says, where they fit.
+
+    CLASSIFIER_NAMES, as TORCHVISION_NAMES, gives their names. A row of the layer is one filter, flattened.
+    """
+    rules: Sequence[tuple[str, str]] = vars(sys.modules[type(model).__module__]).get("CLASSIFIER_NAMES", ())
+    own = model.state_dict()
+    return {
+        name: tensor.reshape(own[name].shape)
+        for name, tensor in _renamed(tensors, rules).items()
+        if name in own and name not in tensors and tensor.numel() == own[name].numel()
+    }
 
 
 def _translated(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -240,8 +279,10 @@ def _renamed(tensors: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]) ->
 def _on_meta(model: nn.Module, classes: int) -> dict[str, Tensor]:
     """The state dict of the same model with another class count, without memory."""
     spec = _spec(model)
+    # Weights of the classes are as many as these, and change no shape.
+    arguments = {name: value for name, value in spec["arguments"].items() if name != "class_weights"}
     with torch.device("meta"):
-        return zoo.create(spec["name"], **{**spec["arguments"], "classes": classes}).state_dict()
+        return zoo.create(spec["name"], **{**arguments, "classes": classes}).state_dict()
 
 
 def _class_dependent(model: nn.Module) -> set[str]:

@@ -32,9 +32,13 @@ from siseon.models.classification import (
     wide_resnet,
     zfnet,
 )
+from siseon.models.control import dqn
 from siseon.models.detection import fast_rcnn, faster_rcnn, mask_rcnn, rcnn, refine_rcnn, retinanet, ssd, yolo
+from siseon.models.generation import dcgan, gan
+from siseon.models.language import nic
+from siseon.models.segmentation import fcn, segnet
 
-Task: TypeAlias = Literal["classification", "detection"]
+Task: TypeAlias = Literal["classification", "detection", "segmentation", "captioning", "generation", "control"]
 
 
 class Entry(NamedTuple):
@@ -65,6 +69,12 @@ LENET = (
     "Proc. IEEE 86(11)",
     1998,
     "LeCun, Bottou, Bengio, Haffner",
+)
+FULLY_CONVOLUTIONAL = (
+    "Fully Convolutional Networks for Semantic Segmentation",
+    "arXiv:1411.4038",
+    2015,
+    "Long, Shelhamer, Darrell",
 )
 WIDE_RESNET = ("Wide Residual Networks", "arXiv:1605.07146", 2016, "Zagoruyko, Komodakis")
 
@@ -264,6 +274,53 @@ FAMILIES = (
         "MVA 2017",
         2017,
         "Roh, Lee",
+    ),
+    Family(
+        "captioning",
+        nic.nic,
+        nic.VARIANTS,
+        "Show and Tell: A Neural Image Caption Generator",
+        "arXiv:1411.4555",
+        2015,
+        "Vinyals, Toshev, Bengio, Erhan",
+    ),
+    Family("segmentation", fcn.FCN, fcn.VARIANTS, *FULLY_CONVOLUTIONAL),
+    Family("segmentation", fcn.DilatedFCN, fcn.DILATED_VARIANTS, *FULLY_CONVOLUTIONAL),
+    Family(
+        "segmentation",
+        segnet.SegNet,
+        segnet.VARIANTS,
+        "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation",
+        "arXiv:1511.00561",
+        2017,
+        "Badrinarayanan, Kendall, Cipolla",
+    ),
+    Family(
+        "generation",
+        gan.GAN,
+        gan.VARIANTS,
+        "Generative Adversarial Nets",
+        "arXiv:1406.2661",
+        2014,
+        "Goodfellow et al.",
+    ),
+    Family(
+        "generation",
+        dcgan.DCGAN,
+        dcgan.VARIANTS,
+        "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+        "arXiv:1511.06434",
+        2016,
+        "Radford, Metz, Chintala",
+    ),
+    Family(
+        "control",
+        dqn.DQN,
+        dqn.VARIANTS,
+        "Human-level control through deep reinforcement learning",
+        "Nature 518, arXiv:1312.5602",
+        2015,
+        "Mnih et al.",
     ),
 )
 """Every model there is, paper by paper."""

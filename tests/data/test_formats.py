@@ -195,7 +195,6 @@ def test_a_class_may_be_called_train(tmp_path):
         ([], "it holds no files"),
         (["a.png"], "it holds 1 .png"),
         (["images/a.png"], "1 .png in the folders images"),
-        (["images/a.png", "masks/a.png"], "2 .png in the folders images, masks"),
         (["train/a.png", "test/a.png"], "2 .png in the folders test, train"),
         (["x.json", "images/a.png"], "1 .json, 1 .png"),
     ],

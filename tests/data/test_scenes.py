@@ -201,7 +201,7 @@ def test_things_stand_out_from_what_is_below(colour, below, visible):
     ],
 )
 def test_particles(word, subject):
-    assert drawn.with_particle(word, "이", "가") == subject
+    assert drawn.with_particle(word, "이/가") == subject
 
 
 @pytest.mark.parametrize(

@@ -72,4 +72,4 @@ def test_a_model_without_a_body_says_so():
     ],
 )
 def test_letters_and_digits_are_not_mirrored(given, classes, wanted):
-    assert preparation.flip_of(Recipe(flip=given), classes) == wanted
+    assert preparation.flip_of(Recipe(flip=given), "classification", classes) == wanted

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal
 
 from tyro.conf import Positional
 
-from siseon.commands.networks import trained
+from siseon.commands.networks import loaded
 from siseon.commands.output import progress
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def export(
@@ -47,7 +44,7 @@ def export(
 
     require("onnx", "onnxscript", "onnxruntime")
     pictures = open_data(pictures_of(model, data)) if int8 else None
-    network = cast("nn.Module", trained(model, weights, "cpu"))
+    network = loaded(model, weights)
     file = out or (Path(model) / "model.onnx" if Path(model).is_dir() else Path(f"{Path(model).stem}.onnx"))
     print(write(network, file, size=size, score=score))
     if pictures is not None:

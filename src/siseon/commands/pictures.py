@@ -1,4 +1,4 @@
-"""Commands that look at pictures and into networks: predict, propose, inspect, models."""
+"""Commands that look at pictures and into networks: predict, portrait, propose, inspect, models."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def predict(
     weights: str | None = None,
     batch: int = 4,
     mirrored: bool = False,
+    precision: Literal["fp32", "bf16"] = "fp32",
     device: str = "auto",
     out: Path | None = None,
 ) -> int:
@@ -40,19 +41,58 @@ def predict(
         weights: imagenet, coco or a file, where the model is given by its name
         batch: pictures at once
         mirrored: a classifier judges each picture and its mirror image, and takes the mean
+        precision: bf16 is faster on processors that have it, and the numbers differ in the third digit
         device: auto, cpu, cuda, mps
         out: folder for the results; runs/predict-N if left out
     """
     from siseon.prediction import predict_files
 
     found, missing = _named(pictures)
-    network = trained(model, weights, device)
+    network = trained(model, weights, device, precision)
     with results(out, "predict") as folder:
         faults = predict_files(network, found, folder, score=score, top=top, batch=batch, mirrored=mirrored)
     for left_out in (*missing, *faults):
         print(f"passed over: {left_out.problem}", file=sys.stderr)
     print(f"{len(found) - len(faults)} of {len(found)} pictures; they and predictions.json are in {folder}")
     return 2 if len(faults) == len(found) else 0
+
+
+def portrait(
+    photos: Positional[tuple[str, ...]],
+    *,
+    label: Annotated[str, arg(name="class")] = "person",
+    blur: float | None = None,
+    score: float = 0.5,
+    model: str = "fcn_resnet50",
+    weights: str | None = None,
+    device: str = "auto",
+    out: Path | None = None,
+) -> int:
+    """Blur what is behind the people, or behind the things of another class, in photos; size and EXIF stay.
+
+    Args:
+        photos: files, folders, patterns such as "photos/*.jpg"
+        label: what stays sharp: a class that the model knows, e.g. dog
+        blur: deviation of the blur in pixels of the photo; a fiftieth of the shorter side if left out
+        score: least score of a detection, 0 to 1, where the model is a Mask R-CNN
+        model: a segmenter or a Mask R-CNN: a run folder, a .safetensors file, or a name of the zoo
+        weights: coco or a file, where the model is given by its name; coco if left out
+        device: auto, cpu, cuda, mps
+        out: folder for the results; runs/portrait-N if left out
+    """
+    from siseon import zoo
+    from siseon.portrait import portraits
+
+    found, missing = _named(photos)
+    network = trained(model, weights or ("coco" if model in zoo.ZOO else None), device)
+    with results(out, "portrait") as folder:
+        faults = portraits(network, found, folder, label=label, blur=blur, score=score)
+    for left_out in (*missing, *faults):
+        print(f"passed over: {left_out.problem}", file=sys.stderr)
+    if len(faults) == len(found):
+        raise faults[0]
+    print(f"{len(found) - len(faults)} of {len(found)} photos are in {folder}")
+    return 0
 
 
 def inspect(
@@ -98,6 +138,7 @@ def inspect(
     """
     from siseon.inspection.report import inspect_layer, inspect_model
     from siseon.interface import RecipeError
+    from siseon.model_sizes import input_of
 
     if layer is not None:
         window = {"filters": filters, "kernel": kernel, "stride": stride, "padding": padding}
@@ -106,10 +147,23 @@ def inspect(
     if not model:
         raise RecipeError("a model or --layer is missing", "For example: siseon inspect vgg16 --formulas")
     network, trained = _inspected(model, weights, dict(map(option, options)))
+    if photo and network.task == "generation":
+        raise RecipeError(f"{model} makes pictures and sees nothing in a photo", "Leave the photo out")
     if photo:
         return _look(network, Path(photo), out, name=model, label=label, language=lang, trained=trained)
-    size = image_size or (network.crop if network.task == "classification" else network.sizing.shorter)
-    print(inspect_model(network, size, format=format, language=lang, formulas=formulas), end="")
+    if network.task == "generation":
+        for part, pixels, channels in (
+            (network.generator, 1, network.latent),
+            (network.discriminator, network.crop, network.channels),
+        ):
+            said = inspect_model(part, pixels, format=format, language=lang, formulas=formulas, channels=channels)
+            print(said, end="\n" if part is network.generator else "")
+        return
+    size, channels = input_of(network)
+    print(
+        inspect_model(network, image_size or size, channels=channels, format=format, language=lang, formulas=formulas),
+        end="",
+    )
 
 
 def propose(
@@ -144,7 +198,11 @@ def propose(
     return 2 if len(faults) == len(found) else 0
 
 
-def models(*, task: Literal["all", "classification", "detection"] = "all", json: bool = False) -> None:
+def models(
+    *,
+    task: Literal["all", "classification", "detection", "segmentation", "captioning", "generation", "control"] = "all",
+    json: bool = False,
+) -> None:
     """List the models: task, parameters with the default classes, MACs of a picture of their own size, year, paper.
 
     Args:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Literal, cast
 from pydantic import Field
 from tyro.conf import OmitArgPrefixes, Positional
 
+from siseon.commands.generation import play_anew, play_on
 from siseon.commands.networks import option, trained
 from siseon.commands.output import progress, results
 from siseon.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from siseon.data.dataset import Task
     from siseon.evaluation import Model
 
 
@@ -44,15 +46,24 @@ def train(
     from siseon.training.fit import fit
     from siseon.training.fit import resume as go_on
     from siseon.weights import build, load
+    from siseon.zoo import entry
 
     if resume is not None:
+        kept = _recipe_of(resume)
+        if entry(kept.model).task == "generation":
+            return play_on(resume)
         go_on(resume, load=load, evaluate=validate)
-        return _test(resume, _recipe_of(resume))
+        return _test(resume, kept)
     if not recipe.model or not recipe.data:
         missing = "a model" if not recipe.model else "--data"
         raise RecipeError(f"{missing} is missing", "For example: siseon train faster_rcnn_mini --data scenes")
     plain = _of_a_size_that_suits(Recipe(**{**recipe.model_dump(), "options": dict(map(option, options))}))
-    data = open_data(plain.data)
+    if entry(plain.model).task == "generation":
+        with results(out, "train") as folder:
+            return play_anew(plain, folder)
+    if entry(plain.model).task == "control":
+        raise RecipeError(f"{plain.model} learns a game, not from pictures", "For example: siseon play breakout_mini")
+    data = open_data(plain.data, task=cast("Task", entry(plain.model).task), language=plain.lang)
     given = {"classes": data.classes, **plain.options}
     if plain.backbone is not None:
         given["backbone"] = plain.backbone
@@ -85,10 +96,12 @@ def evaluate(
     weights: str | None = None,
     batch: int = 8,
     mirrored: bool = False,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    lang: Literal["en", "ko"] | None = None,
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
-    """Compare what a model finds with the truth: AP or accuracy, of each class too, curves, confusion, pictures.
+    """Compare what a model finds with the truth: AP, accuracy or IoU, of each class too, curves, confusion, pictures.
 
     Args:
         model: a run folder, a .safetensors file, or the name of a model with --weights
@@ -97,6 +110,8 @@ def evaluate(
         weights: imagenet, coco or a file, where the model is given by its name
         batch: pictures at once
         mirrored: a classifier judges each picture and its mirror image, and takes the mean
+        precision: bf16 is faster on processors that have it, and the numbers differ in the third digit
+        lang: of the sentences about scenes; that of the run if left out
         device: auto, cpu, cuda, mps
         out: folder for the report; runs/evaluate-N if left out
     """
@@ -104,14 +119,14 @@ def evaluate(
     from siseon.evaluation import evaluate as compare
     from siseon.interface import DataError
 
-    network = trained(model, weights, device)
-    source = data or (_recipe_of(Path(model)).data if (Path(model) / "recipe.toml").exists() else None)
-    if source is None:
+    network = trained(model, weights, device, precision)
+    recipe = _recipe_of(Path(model)) if (Path(model) / "recipe.toml").exists() else Recipe()
+    source = data or recipe.data
+    if not source:
         raise DataError("the data to evaluate on is missing", "Say --data FOLDER, or scenes, or digits")
+    opened = open_data(source, task=network.task, language=lang or recipe.lang)
     with results(out, "evaluate") as folder, progress(f"{split} of {source}") as done:
-        result = compare(
-            network, open_data(source), split=split, batch=batch, mirrored=mirrored, out=folder, progress=done
-        )
+        result = compare(network, opened, split=split, batch=batch, mirrored=mirrored, out=folder, progress=done)
     print(result.table())
     for problem in result.problems:
         print(f"passed over: {problem}", file=sys.stderr)
@@ -229,7 +244,7 @@ def _test(run: Path, recipe: Recipe) -> None:
     from siseon.weights import load
 
     network = cast("Model", load(run).to(device_of(recipe)))
-    data = open_data(recipe.data)
+    data = open_data(recipe.data, task=network.task, language=recipe.lang)
     if {"val", "test"} & set(data.splits):
         with progress("evaluating the best epoch on the test pictures") as done:
             result = compare(network, data, batch=recipe.batch, out=run / "test", progress=done)

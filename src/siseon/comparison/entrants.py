@@ -55,12 +55,20 @@ def _model(name: str, family: Family) -> str:
 
 
 def _check_tasks(models: Sequence[str], data: Data) -> None:
+    maps = [model for model in models if zoo.entry(model).task == "segmentation"]
+    if maps:
+        raise RecipeError(
+            f"{maps[0]} is for segmentation, which is not compared yet",
+            "Train and evaluate each: siseon train, evaluate",
+        )
     tasks: dict[str, str] = {}
     for model in models:
         tasks.setdefault(zoo.entry(model).task, model)
     if len(tasks) > 1:
         said = " and ".join(f"{model} is for {task}" for task, model in tasks.items())
         raise RecipeError(f"{said}: they cannot be compared", "Name models of one task")
+    if "captioning" in tasks:
+        raise RecipeError(f"{tasks['captioning']} says sentences, which are not raced", "Use siseon train and evaluate")
     if data.task not in tasks:
         task, model = next(iter(tasks.items()))
         remedy = f"Take models of that task; siseon models --task {data.task} lists them"

@@ -15,8 +15,9 @@ from typing import cast
 
 import numpy as np
 
+from siseon.answers import Answer
 from siseon.data.dataset import Annotation, Task
-from siseon.evaluation import Answer, Evaluation, Model, evaluate
+from siseon.evaluation import Evaluation, Model, evaluate
 from siseon.interface import Prediction
 
 GROUPS = 10

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from siseon.comparison import noise
-from siseon.comparison.particles import with_particle
 from siseon.comparison.result import Comparison, Result
 from siseon.comparison.words import STAGES, Text
+from siseon.language.particles import with_particle
 
 ALIKE = 1.1
 """The quotient of two times up to which they are called alike."""

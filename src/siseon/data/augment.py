@@ -21,7 +21,7 @@ from faster_coco_eval.core import mask as runs_code
 from siseon.data.dataset import Annotation, Segments
 from siseon.data.files import Runs
 from siseon.data.mending import encode
-from siseon.interface import Size, Sizing
+from siseon.interface import VOID, Size, Sizing
 
 Augmentation: TypeAlias = Callable[[np.ndarray, Annotation, np.random.Generator], tuple[np.ndarray, Annotation]]
 """A change of one's own: (picture [height, width, 3] uint8 RGB, annotation, random numbers) -> both, changed."""
@@ -171,11 +171,8 @@ def warp(picture: np.ndarray, matrix: np.ndarray, size: Size, *, smooth: bool) -
         matrix = np.column_stack([matrix[:, :2] @ back, matrix[:, 2]])
     if _only_scales(matrix, picture, size):
         return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR)
-    # cv2 counts from the centre of the first pixel, hence the half pixel there and back
-    half = np.full(2, 0.5)
-    centred = np.column_stack([matrix[:, :2], matrix[:, :2] @ half + matrix[:, 2] - half])
     fill = FILL if picture.ndim == 3 else 0
-    return cv2.warpAffine(picture, centred, size[::-1], flags=cv2.INTER_LINEAR, borderValue=fill)
+    return cv2.warpAffine(picture, _from_centres(matrix), size[::-1], flags=cv2.INTER_LINEAR, borderValue=fill)
 
 
 def move(annotation: Annotation, matrix: np.ndarray, size: Size, *, visible: float, masks: bool) -> Annotation:
@@ -198,7 +195,15 @@ def move(annotation: Annotation, matrix: np.ndarray, size: Size, *, visible: flo
         labels=annotation.labels[keep],
         crowd=(annotation.crowd | (share < visible))[keep],
         segments=tuple(moved_segment(segments[index], matrix, size) for index in np.flatnonzero(keep) if segments),
+        semantic=None if annotation.semantic is None else moved_map(annotation.semantic, matrix, size),
     )
+
+
+def moved_map(semantic: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarray:
+    """The classes [height, width] uint8 after the picture moved: of the nearest pixel each; VOID beyond the edge."""
+    if _only_scales(matrix, semantic, size):
+        return cv2.resize(semantic, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return cv2.warpAffine(semantic, _from_centres(matrix), size[::-1], flags=cv2.INTER_NEAREST, borderValue=VOID)
 
 
 def moved_segment(segment: Segments, matrix: np.ndarray, size: Size) -> Segments:
@@ -244,6 +249,22 @@ def outline(segment: Segments) -> np.ndarray:
     return np.concatenate([hull + corner for corner in ((0, 0), (1, 0), (0, 1), (1, 1))])
 
 
+def areas_of(annotation: Annotation) -> np.ndarray:
+    """The area of each object in pixels: of its shape where the data has one, as COCO counts, else of its box."""
+    boxes = annotation.boxes.astype(np.float64)
+    areas: np.ndarray = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    for row, segment in enumerate(annotation.segments):
+        areas[row] = _area_of(segment) or areas[row]
+    return areas
+
+
+def _area_of(segment: Segments) -> float:
+    if isinstance(segment, np.ndarray):
+        return float(np.count_nonzero(segment))
+    # the shoelace formula, polygon by polygon
+    return sum(abs(float(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1)))) / 2 for x, y in (part.T for part in segment))
+
+
 def _whole_boxes(annotation: Annotation, matrix: np.ndarray) -> np.ndarray:
     """The moved boxes [objects, 4] before they are cut at the frame."""
     turned = bool(matrix[0, 1] or matrix[1, 0])
@@ -257,6 +278,12 @@ def _whole_boxes(annotation: Annotation, matrix: np.ndarray) -> np.ndarray:
             moved = points @ matrix[:, :2].T + matrix[:, 2]
         boxes[index] = *moved.min(axis=0), *moved.max(axis=0)
     return boxes
+
+
+def _from_centres(matrix: np.ndarray) -> np.ndarray:
+    """The matrix as cv2 has it, which counts from the centre of the first pixel."""
+    half = np.full(2, 0.5)
+    return np.column_stack([matrix[:, :2], matrix[:, :2] @ half + matrix[:, 2] - half])
 
 
 def _only_scales(matrix: np.ndarray, picture: np.ndarray, size: Size) -> bool:

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -23,16 +23,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from siseon.data.augment import Augment, Augmentation, Crop, Frame, mask
-from siseon.data.dataset import Annotation, Dataset, Problem
-from siseon.interface import DataError, Images, SiseonError, Size, Target
+from siseon.data.captions import padded
+from siseon.data.dataset import Annotation, Dataset, Maps, Problem
+from siseon.interface import VOID, DataError, Images, SiseonError, Size, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Pictures ready for `model.loss`, on the model's device.
 
-    targets: one Target a picture (detection), or int64 [batch] (classification). names: those of the annotations.
-    number: the place of the batch in its epoch; `Batches.epoch(start=number + 1)` goes on behind it.
+    targets: one Target a picture (detection), int64 [batch] (classification), uint8 [batch, height, width] with VOID in
+    the padding too (segmentation), or int64 [batch, sentences, words] with -1 behind the end of a sentence, and rows of
+    -1 where a picture has fewer (captioning). names: those of the annotations. number: the place of the batch in its
+    epoch; `Batches.epoch(start=number + 1)` goes on behind it.
     """
 
     images: Images
@@ -60,6 +63,8 @@ class Reader:
         for index in indices:
             annotation = self.dataset.annotation(index)
             try:
+                if self.dataset.task == "segmentation" and isinstance(self.dataset, Maps):
+                    annotation = replace(annotation, semantic=self.dataset.semantic(index))
                 picture, annotation = self._changed(self.dataset.picture(index), annotation, epoch, index)
             except (SiseonError, OSError) as fault:
                 reason = fault.problem if isinstance(fault, SiseonError) else str(fault)
@@ -88,13 +93,24 @@ class Reader:
         pixels = np.zeros((len(pictures), height, width, 3), np.uint8)
         for row, picture in zip(pixels, pictures, strict=True):
             row[: picture.shape[0], : picture.shape[1]] = picture
-        targets = (
-            torch.tensor([annotation.label for annotation in annotations], dtype=torch.int64)
-            if self.dataset.task == "classification"
-            else [_target(annotation, self.masks) for annotation in annotations]
-        )
+        targets = self._targets(annotations, (height, width))
         names = tuple(annotation.name for annotation in annotations)
         return Stack(torch.from_numpy(pixels), sizes, targets, names, tuple(problems), number)
+
+    def _targets(self, annotations: list[Annotation], size: Size) -> list[Target] | Tensor:
+        match self.dataset.task:
+            case "classification":
+                return torch.tensor([annotation.label for annotation in annotations], dtype=torch.int64)
+            case "segmentation":
+                maps = np.full((len(annotations), *size), VOID, np.uint8)
+                for row, annotation in zip(maps, annotations, strict=True):
+                    assert annotation.semantic is not None
+                    height, width = annotation.semantic.shape
+                    row[:height, :width] = annotation.semantic
+                return torch.from_numpy(maps)
+            case "captioning":
+                return torch.from_numpy(padded([annotation.tokens for annotation in annotations]))
+        return [_target(annotation, self.masks) for annotation in annotations]
 
 
 @dataclass(frozen=True, slots=True)

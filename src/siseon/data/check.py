@@ -14,9 +14,9 @@ import numpy as np
 from rich.cells import cell_len
 
 from siseon import pictures
-from siseon.data.dataset import Annotation, Data, Dataset, Problem
+from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem
 from siseon.data.open_data import UnusableDataError, open_data
-from siseon.interface import PictureError, Size
+from siseon.interface import VOID, DataError, PictureError, Size
 
 SMALL, LARGE = 32**2, 96**2
 """COCO's limits of small, medium and large objects, in pixels of area (cocodataset.org/#detection-eval)."""
@@ -33,6 +33,12 @@ TELLING = 64
 
 UNEVEN = 10
 """How many times the rarest class the most frequent one may have before it is worth saying."""
+
+
+KINDS = {"detection": "an object", "captioning": "a sentence"}
+"""Task -> what a picture must have."""
+WORDS = 20
+"""So many words of a vocabulary are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,8 @@ def examine(data: Data, on_progress: Callable[[int, int], None] | None = None) -
 class _Look:
     """What is kept of one picture: its name, and why it cannot be read, or two hashes of its pixels and its objects.
 
-    labels: those that count, the picture's own for classification; areas: of the boxes; crowd: how many are crowd.
+    labels: those that count, the picture's own for classification, those in its map for segmentation; areas: of
+    the boxes; crowd: how many are crowd.
     """
 
     name: str
@@ -184,12 +191,14 @@ def _looked(dataset: Dataset) -> Iterator[_Look]:
         try:
             picture = dataset.picture(index)
             turned = bool(annotation.path) and pictures.size_and_turn(annotation.path or "")[1]
-        except PictureError as error:
+            labels, areas = _counted(annotation)
+            if dataset.task == "segmentation" and isinstance(dataset, Maps):
+                labels = tuple(label for label in np.unique(dataset.semantic(index)).tolist() if label != VOID)
+        except (DataError, PictureError) as error:
             yield _Look(annotation.name, error.problem.removeprefix(f"{annotation.path}: "))
             continue
         size = (picture.shape[0], picture.shape[1])
         digest = blake2b(str(size).encode() + picture.tobytes(), digest_size=16).digest()
-        labels, areas = _counted(annotation)
         crowd = int(annotation.crowd.sum())
         yield _Look(annotation.name, "", digest, brightness_steps(picture), size, turned, labels, areas, crowd)
 
@@ -251,9 +260,11 @@ def _counts(names: Sequence[str], looks: Sequence[_Look]) -> SplitCounts:
 
 
 def _counted(annotation: Annotation) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """The labels that count, without crowd, and the areas of their boxes; for classification the picture's label."""
+    """The labels that count, without crowd, and the areas of their boxes; the picture's own label; or its words."""
     if annotation.label is not None:
         return (annotation.label,), ()
+    if annotation.tokens:
+        return tuple(label for sentence in annotation.tokens for label in sentence), ()
     objects = ~annotation.crowd
     sides = (annotation.boxes[:, 2:] - annotation.boxes[:, :2])[objects]
     return tuple(annotation.labels[objects].tolist()), tuple(sides.prod(1).tolist())
@@ -265,7 +276,7 @@ def _reasons(task: str, splits: Mapping[str, SplitCounts]) -> Iterator[str]:
             yield f"No picture of {split} can be read"
     first = splits.get("train") or next(iter(splits.values()), None)
     if first and not any(first.classes.values()):
-        yield "No picture has an object" if task == "detection" else "No picture has a class"
+        yield f"No picture has {KINDS.get(task, 'a class')}"
 
 
 def _leaks(copies: Sequence[Copy]) -> Iterator[str]:
@@ -284,8 +295,8 @@ def _count(things: Sequence[object]) -> str:
 
 
 def _unevenness(report: Report) -> Iterator[str]:
-    """Sentences about classes and turned pictures."""
-    train = report.splits.get("train")
+    """Sentences about classes, but not about words, and turned pictures."""
+    train = report.splits.get("train") if report.task != "captioning" else None
     counts = {name: count for name, count in train.classes.items() if count} if train else {}
     if counts and max(counts.values()) > UNEVEN * min(counts.values()):
         most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
@@ -313,7 +324,11 @@ def _splits_table(report: Report) -> Table:
 
 def _classes_table(report: Report) -> Table:
     totals = {name: [counts.classes[name] for counts in report.splits.values()] for name in report.classes}
-    rows = [(name, *map(str, totals[name])) for name in sorted(totals, key=lambda name: -sum(totals[name]))]
+    names = sorted(totals, key=lambda name: -sum(totals[name]))
+    rows = [(name, *map(str, totals[name])) for name in names]
+    if report.task == "captioning":
+        left_out = [("...", f"{len(rows) - WORDS} more")] if len(rows) > WORDS else []
+        return Table("Words", ("word", *report.splits), [*rows[:WORDS], *left_out])
     return Table("Classes", ("class", *report.splits), rows)
 
 

@@ -40,11 +40,11 @@ def read(files: Files, notes: Notes) -> Contents:
     categories: dict[str, None] = {}
     for path in _candidates(files):
         try:
-            content = _load(path)
+            content = load(path)
         except DataError as error:
             notes.add(path, error.problem.removeprefix(f"{path} "), "left out")
             continue
-        names = _categories(content, path, notes)
+        names = categories_of(content, path, notes)
         categories |= dict.fromkeys(names.values())
         records += _Reader(files, notes, path, names).records(content)
     return Contents("detection", records, tuple(categories))
@@ -63,7 +63,8 @@ def _beginning(path: Path) -> str:
         return file.read(1000).decode("utf-8-sig", errors="ignore")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """The content of a JSON file with images, annotations and categories. Raises DataError naming the file."""
     try:
         content = json.loads(text_of(path))
     except (ValueError, RecursionError) as error:
@@ -76,7 +77,7 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _categories(content: Mapping[str, Any], path: Path, notes: Notes) -> dict[Any, str]:
+def categories_of(content: Mapping[str, Any], path: Path, notes: Notes) -> dict[Any, str]:
     """Number -> name. Roboflow puts the name of the project first, as the parent of all others; it is no class."""
     names: dict[Any, str] = {}
     for entry in content["categories"]:

@@ -79,6 +79,12 @@ def _check(data: Data, format: Format, out: Path) -> None:
         raise DataError(f"'{format}' is no format that is written", f"Choose {', '.join(get_args(Format))}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is there and not empty", "Choose a new folder, or empty this one first")
+    if data.task == "segmentation":
+        raise DataError(f"{data.name} has maps of classes, which no format that is written holds", "Keep it as it is")
+    if data.task == "captioning":
+        raise DataError(
+            f"{data.name} has sentences, for which no format is written", "Copy captions.txt and the pictures"
+        )
     if data.task == "detection" and format == "folder":
         raise DataError(
             f"{data.name} has boxes, and a folder for each class can only say what a whole picture is",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from siseon.interface import DataError, Size
 
-Task: TypeAlias = Literal["classification", "detection"]
+Task: TypeAlias = Literal["classification", "detection", "segmentation", "captioning"]
 Segments: TypeAlias = "tuple[np.ndarray, ...] | np.ndarray"
 """The shape of one object: polygons, each [points, 2] (x, y) in pixels, or a bool mask [height, width]."""
 
@@ -34,7 +34,8 @@ class Annotation:
 
     name is unique in its data set (a relative path, or scenes/train/000012); boxes [objects, 4] float32 xyxy; labels
     [objects] int64; crowd [objects] bool; segments: one per object, or empty; label: the class of the whole picture;
-    sentences: language -> sentences about it.
+    semantic: the class of each pixel, [height, width] uint8 with VOID, once somebody asked for it; sentences: language
+    -> sentences about it; tokens: the sentences to learn, as labels of their words (captioning).
     """
 
     name: str
@@ -45,7 +46,9 @@ class Annotation:
     crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     segments: tuple[Segments, ...] = ()
     label: int | None = None
+    semantic: np.ndarray | None = None
     sentences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tokens: tuple[tuple[int, ...], ...] = ()
 
 
 class Dataset(Protocol):
@@ -66,6 +69,17 @@ class Dataset(Protocol):
 
     def picture(self, index: int) -> np.ndarray:
         """The pixels [height, width, 3] uint8 RGB, upright. Raises PictureError naming the file."""
+
+
+@runtime_checkable
+class Maps(Protocol):
+    """What a data set of the task segmentation has beside."""
+
+    def semantic(self, index: int) -> np.ndarray:
+        """The class of each pixel of picture `index`, [height, width] uint8, VOID where nobody knows.
+
+        Raises PictureError or DataError naming the file.
+        """
 
 
 @dataclass(frozen=True)

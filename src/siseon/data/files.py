@@ -15,6 +15,7 @@ from faster_coco_eval.core import mask as runs_code
 
 from siseon import pictures
 from siseon.data.dataset import Annotation, Problem, Segments, Task
+from siseon.data.map_files import MapFile
 from siseon.interface import DataError, Size
 
 Runs: TypeAlias = "dict[str, Any]"
@@ -173,7 +174,8 @@ class Record:
     source: the file that says so, for messages; split: train, val, test or "" where nothing says it; stated: the
     (height, width) that the annotation gives; boxes [objects, 4] float64 xyxy in pixels of the stated size, or in
     fractions of the upright picture where `fractions`; names: the class of each object; shapes: one per object, None
-    where unknown.
+    where unknown; map: the file that holds the class of each pixel, where there is one; sentences: what is said about
+    the picture.
     """
 
     picture: Path
@@ -187,6 +189,8 @@ class Record:
     crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     shapes: list[Shape | None] = field(default_factory=list)
     label: str | None = None
+    map: MapFile | None = None
+    sentences: list[str] = field(default_factory=list)
 
     def keep(self, chosen: np.ndarray) -> None:
         """Keep only the objects where `chosen` [objects] is true."""
@@ -241,7 +245,9 @@ class FileDataset:
 
     names [pictures]: paths relative to root; sizes [pictures, 2]: (height, width) upright; labels_of_pictures
     [pictures], -1 where there is none; first [pictures + 1]: where each picture's objects begin in boxes, labels,
-    crowd and shapes; shaped [pictures]: whether the objects of a picture have shapes.
+    crowd and shapes; shaped [pictures]: whether the objects of a picture have shapes; maps: those of
+    the pictures, of the task segmentation only; sentences: about each picture, in the language of the data, which
+    nothing names.
     """
 
     root: Path
@@ -256,6 +262,8 @@ class FileDataset:
     crowd: np.ndarray
     shaped: np.ndarray
     shapes: Shapes
+    sentences: tuple[tuple[str, ...], ...]
+    maps: tuple[MapFile, ...] = ()
 
     @staticmethod
     def of(root: Path, task: Task, classes: tuple[str, ...], records: Sequence[Record]) -> FileDataset:
@@ -275,6 +283,8 @@ class FileDataset:
             crowd=np.concatenate([np.zeros(0, bool), *(record.crowd for record in records)]),
             shaped=np.array([_all_known(record.shapes) for record in records], bool),
             shapes=Shapes.of(shapes),
+            maps=tuple(record.map for record in records if record.map is not None),
+            sentences=tuple(tuple(record.sentences) for record in records),
         )
 
     def __len__(self) -> int:
@@ -294,11 +304,19 @@ class FileDataset:
             crowd=self.crowd[start:stop].copy(),
             segments=tuple(self.shapes[item] for item in range(start, stop)) if self.shaped[index] else (),
             label=None if label < 0 else label,
+            sentences={"": self.sentences[index]} if self.sentences[index] else {},
         )
 
     def picture(self, index: int) -> np.ndarray:
         """The pixels [height, width, 3] uint8 RGB, upright. Raises PictureError naming the file."""
         return pictures.read(self.root / self.names[index])
+
+    def semantic(self, index: int) -> np.ndarray:
+        """The class of each pixel, [height, width] uint8 with VOID, of the task segmentation.
+
+        Raises PictureError naming the file.
+        """
+        return self.maps[index].read((int(self.sizes[index, 0]), int(self.sizes[index, 1])))
 
 
 def relative_name(path: Path, root: Path) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -65,18 +66,18 @@ def _measure(record: Record, notes: Notes) -> int:
     """Set the true size of the picture; its EXIF orientation, 0 where it cannot be used."""
     try:
         record.size, turned = pictures.size_and_turn(record.picture)
-        return _orientation(record) if turned else 1
+        return orientation_of(record.picture) if turned else 1
     except PictureError as error:
         notes.add(record.picture, error.problem.removeprefix(f"{record.picture}: "), "left out")
         return 0
 
 
-def _orientation(record: Record) -> int:
+def orientation_of(picture: Path) -> int:
     """EXIF's 1..8: 1 upright, 2-4 mirrored or upside down, 5-8 with height and width exchanged."""
     with warnings.catch_warnings():
         # Pillow warns of odd metadata, on which the user cannot act.
         warnings.simplefilter("ignore")
-        with Image.open(record.picture) as image:
+        with Image.open(picture) as image:
             return int(image.getexif().get(pictures.ORIENTATION, 1))
 
 

@@ -8,20 +8,33 @@ from pathlib import Path
 
 import numpy as np
 
-from siseon.data import arrays, coco, folder, voc, yolo
-from siseon.data.dataset import Data, Problem
+from siseon.data import arrays, captions, coco, folder, masks, panoptic, voc, yolo
+from siseon.data.dataset import Data, Problem, Task
 from siseon.data.files import Contents, FileDataset, Files, Notes, Record, clean_name
 from siseon.data.mending import mend
+from siseon.data.semantic import painted
 from siseon.data.splitting import split_pool
 from siseon.interface import DataError
+from siseon.language.vocabulary import Vocabulary
 
 BUILT_IN = ("scenes", "digits")
 
-FORMATS = {"YOLO text": yolo, "COCO JSON": coco, "Pascal VOC": voc, "a folder for each class": folder}
+FORMATS = {
+    "captions": captions,
+    "YOLO text": yolo,
+    "COCO JSON": coco,
+    "Pascal VOC": voc,
+    "pictures and maps of classes": masks,
+    "a folder for each class": folder,
+}
+
+MAPS = {"pictures and maps of classes": masks, "panoptic COCO": panoptic}
+"""Formats that come first where maps of classes are wanted: Pascal VOC and COCO have them beside their boxes."""
 
 LOOKED_FOR = (
     "Looked for: YOLO (data.yaml, or images and labels folders), COCO (*.json), Pascal VOC (*.xml), "
-    "a folder of pictures for each class, arrays (*.npz)"
+    "pictures and maps of classes (images and masks folders), "
+    "captions (captions.txt), a folder of pictures for each class, arrays (*.npz)"
 )
 
 
@@ -33,12 +46,22 @@ class UnusableDataError(DataError):
         self.problems = tuple(problems)
 
 
-def open_data(path: str | Path, *, classes: Sequence[str] | None = None, seed: int = 0) -> Data:
+def open_data(
+    path: str | Path,
+    *,
+    task: Task | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    language: str = "en",
+) -> Data:
     """Open a data set: "scenes" or "digits" (built in), or a folder or annotation file whose format is recognised.
 
-    Formats: Pascal VOC, COCO JSON, YOLO text, a folder of pictures for each class, arrays in an .npz. classes: keep
-    only these, in this order (a model's, to evaluate it). A folder that is called like a built-in set is opened as
-    "./scenes".
+    Formats: Pascal VOC, COCO JSON, YOLO text, pictures and maps of their classes, captions.txt (Flickr's), a folder of
+    pictures for each class, arrays in an .npz. task: what the data shall be for, where it can be for several;
+    "segmentation" makes maps of objects with shapes (scenes, COCO, panoptic COCO), with a class "background" first;
+    "captioning" gives the sentences of scenes, in `language` ("en" or "ko"). Left out, or another, the data is what it
+    is. classes: keep only these, in this order (a model's, to evaluate it); for captions the words that are known. A
+    folder that is called like a built-in set is opened as "./scenes".
 
     Splits are the data's own. Where it has only train, or one pool, 80 / 10 / 10 % become train, val and test by a
     hash of each picture's name and `seed`; where it has train and test only, 10 % of train become val. Copies of a
@@ -48,23 +71,29 @@ def open_data(path: str | Path, *, classes: Sequence[str] | None = None, seed: i
     nothing in it can be used.
     """
     if str(path) in BUILT_IN:
-        return _built_in(str(path), classes, seed)
+        return _for_task(_built_in(str(path), classes, seed, task, language), task)
     source = Path(path).expanduser().absolute()
     try:
         if source.suffix.lower() == ".npz" and source.is_file():
             return arrays.read(source, classes, seed)
-        return _open(source, classes, seed)
+        return _for_task(_open(source, task, classes, seed), task)
     except OSError as error:
         raise DataError(f"{source} cannot be read ({error})", "Check the rights of its files and the disk") from error
 
 
-def _open(source: Path, classes: Sequence[str] | None, seed: int) -> Data:
-    files, read = _recognised(source)
+def _for_task(data: Data, task: Task | None) -> Data:
+    return painted(data) if task == "segmentation" and data.task == "detection" else data
+
+
+def _open(source: Path, task: Task | None, classes: Sequence[str] | None, seed: int) -> Data:
+    files, read = _recognised(source, task)
     notes = Notes(files.root)
     contents = read(files, notes)
     records = mend(contents.records, notes)
     if not records:
         raise _nothing_usable(source, "no picture can be used", notes)
+    if contents.task == "captioning":
+        return _captions(files, contents, records, classes, notes, seed)
     names = _chosen(contents, records, classes, notes)
     if contents.task == "classification":
         records = [record for record in records if record.label in names]
@@ -75,7 +104,8 @@ def _open(source: Path, classes: Sequence[str] | None, seed: int) -> Data:
     if splits["train"] and not splits["val"] and not splits["test"]:
         notes.add(records[0].picture, "is the only picture, but for copies", "used to train and to validate")
         splits["val"] = splits["train"]
-    _note_classes(names, records, notes)
+    if contents.task != "segmentation":
+        _note_classes(names, records, notes)
     datasets = {
         split: FileDataset.of(files.root, contents.task, names, chosen) for split, chosen in splits.items() if chosen
     }
@@ -83,7 +113,29 @@ def _open(source: Path, classes: Sequence[str] | None, seed: int) -> Data:
     return Data(name, contents.task, names, datasets, notes.problems())
 
 
-def _built_in(name: str, classes: Sequence[str] | None, seed: int) -> Data:
+def _captions(
+    files: Files, contents: Contents, records: list[Record], words: Sequence[str] | None, notes: Notes, seed: int
+) -> Data:
+    """Pictures with sentences; the vocabulary is that of the training sentences, or the words given."""
+    split_pool(records, notes, seed)
+    splits = {split: [record for record in records if record.split == split] for split in ("train", "val", "test")}
+    datasets = {
+        split: FileDataset.of(files.root, contents.task, (), chosen) for split, chosen in splits.items() if chosen
+    }
+    first = datasets.get("train", next(iter(datasets.values())))
+    vocabulary = captions.vocabulary_of(first) if words is None else Vocabulary(tuple(words))
+    data = Data(files.root.name, contents.task, (), datasets, notes.problems())
+    return captions.captioned(data, language="", vocabulary=vocabulary)
+
+
+def _built_in(name: str, classes: Sequence[str] | None, seed: int, task: Task | None, language: str) -> Data:
+    if task == "captioning" and name == "scenes":
+        from siseon.data.scenes import every_word, scenes
+
+        if language not in ("en", "ko"):
+            raise DataError(f"scenes has no sentences in the language '{language}'", "It has en and ko")
+        vocabulary = Vocabulary.of(every_word(language)) if classes is None else Vocabulary(tuple(classes))
+        return captions.captioned(scenes(seed=seed), language=language, vocabulary=vocabulary)
     if name == "digits":
         from siseon.data.digits import digits
 
@@ -99,7 +151,7 @@ def _built_in(name: str, classes: Sequence[str] | None, seed: int) -> Data:
     return data
 
 
-def _recognised(source: Path) -> tuple[Files, Callable[[Files, Notes], Contents]]:
+def _recognised(source: Path, task: Task | None) -> tuple[Files, Callable[[Files, Notes], Contents]]:
     """The files of the data set and the reader of its format."""
     if not source.exists():
         raise DataError(f"There is no {source}", f"Give a folder, an annotation file, or {' or '.join(BUILT_IN)}")
@@ -113,7 +165,7 @@ def _recognised(source: Path) -> tuple[Files, Callable[[Files, Notes], Contents]
             break
         source = inside[0]
     files = Files(source)
-    for reader in FORMATS.values():
+    for reader in ({**MAPS, **FORMATS} if task == "segmentation" else FORMATS).values():
         if reader.recognises(files):
             return files, reader.read
     raise DataError(f"{source} is no data set that is known: it holds {_found(files)}", LOOKED_FOR)
@@ -123,7 +175,8 @@ def _recognised_file(source: Path) -> tuple[Files, Callable[[Files, Notes], Cont
     suffix = source.suffix.lower()
     if suffix == ".json":
         beside = source.parent.name.lower() in ("annotations", "labels")
-        return Files(source.parent.parent if beside else source.parent, source), coco.read
+        files = Files(source.parent.parent if beside else source.parent, source)
+        return files, panoptic.read if panoptic.recognises(files) else coco.read
     if suffix in (".yaml", ".yml"):
         return Files(source.parent, source), yolo.read
     remedy = "Unpack it and give the folder" if suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") else LOOKED_FOR
@@ -146,6 +199,8 @@ def _chosen(
     if wanted is None:
         return names
     chosen = tuple(clean_name(name) for name in wanted)
+    if contents.task == "segmentation" and chosen != names:
+        raise DataError(f"The maps have the classes {', '.join(names)}, which cannot be chosen", "Leave classes out")
     if len(set(chosen)) < len(chosen):
         raise DataError(f"The classes {', '.join(chosen)} name one twice", "Name each class once")
     if not set(chosen) & set(names):

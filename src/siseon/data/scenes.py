@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import KW_ONLY, dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import product
 from math import cos, pi
 from typing import Final
 
@@ -27,6 +28,7 @@ from siseon.data import digits
 from siseon.data.dataset import Annotation, Data, Task
 from siseon.data.digits import SPLITS, Split
 from siseon.interface import DataError
+from siseon.language.particles import with_particle
 
 CLASSES: Final = ("circle", "square", "triangle", "star", "digit")
 KOREAN: Final = {"circle": "원", "square": "사각형", "triangle": "삼각형", "star": "별", "digit": "숫자"}
@@ -334,7 +336,7 @@ def _sentences(things: tuple[Thing, ...], boxes: np.ndarray) -> dict[str, tuple[
         for one, other in ((first, second), (second, first)):
             place, korean_place = _place(boxes[one], boxes[other]) or (FRONT if one > other else BEHIND)
             english.append(f"{things[one].english.capitalize()} is {place} {things[other].english}.")
-            subject = with_particle(things[one].korean, "이", "가")
+            subject = with_particle(things[one].korean, "이/가")
             korean.append(f"{subject} {things[other].korean}의 {korean_place} 있습니다.")
     return {"en": tuple(english), "ko": tuple(korean)}
 
@@ -365,7 +367,7 @@ def _english_inventory(things: tuple[Thing, ...]) -> str:
 def _korean_inventory(things: tuple[Thing, ...]) -> str:
     counts = [f"{KOREAN[name]} {KOREAN_COUNTS[count]} 개" for name, count in _counted(things)]
     listed = "와 ".join(counts) if len(counts) == 2 else ", ".join(counts)
-    return f"그림에 {with_particle(listed, '이', '가')} 있습니다."
+    return f"그림에 {with_particle(listed, '이/가')} 있습니다."
 
 
 def _counted(things: tuple[Thing, ...]) -> list[tuple[str, int]]:
@@ -373,6 +375,23 @@ def _counted(things: tuple[Thing, ...]) -> list[tuple[str, int]]:
     return [(name, counts[name]) for name in CLASSES if counts[name]]
 
 
-def with_particle(word: str, after_consonant: str, after_vowel: str) -> str:
-    """A Hangul word with the particle that its last syllable asks for: 원이, 숫자가."""
-    return word + (after_consonant if (ord(word[-1]) - ord("가")) % 28 else after_vowel)
+def every_word(language: str) -> tuple[str, ...]:
+    """Sentences in "en" or "ko" in which each word of the closed vocabulary occurs, with each of its particles."""
+    first, second = np.array([0, 0, 9, 9], np.float32), np.array([0, 0, 8, 8], np.float32)
+    one = Thing(0, 0)
+    said = [_sentences(tuple(Thing(label, 0) for label in (0, 1, 2)), _apart(3))]
+    for right, down in (*PLACES, (0, 0)):
+        boxes = np.stack([first + 50, second + 50 + 30 * np.array([right, down, right, down], np.float32)])
+        said += [_sentences(pair, boxes) for pair in ((one, Thing(0, 1)), (Thing(0, 1), one))]
+    for label, colour in product(range(len(CLASSES)), range(len(COLOURS))):
+        thing = Thing(label, colour)
+        said += [_sentences((thing,), first[None]), _sentences((thing, one), np.stack([first, second + 40]))]
+    for label, count in product(range(len(CLASSES)), range(1, len(ENGLISH_COUNTS))):
+        things = (Thing(label, 0),) * count
+        others = (Thing((label + 1) % len(CLASSES), 0),)
+        said += [_sentences(things, _apart(count)), _sentences(others + things, _apart(1 + count))]
+    return tuple(sentence for sentences in said for sentence in sentences[language])
+
+
+def _apart(count: int) -> np.ndarray:
+    return np.array([[20 * place, 0, 20 * place + 10, 10] for place in range(count)], np.float32)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from siseon.inspection.class_activation import grad_cam
 from siseon.inspection.guided_backpropagation import guided_backpropagation
 from siseon.inspection.occlusion import Box, covered, occlusion
 from siseon.inspection.words import Language
-from siseon.interface import Classification, Images, Prediction, RecipeError, SiseonError
+from siseon.interface import Classification, Detections, Images, Prediction, RecipeError, Segmentation, SiseonError
 from siseon.looking import figures, page
 from siseon.looking.figures import Row
 from siseon.looking.words import sentence
@@ -99,6 +99,10 @@ def look(
     guided_backpropagation.png, grad_cam.png and occlusion.png. Raises PictureError for a photo that cannot be read,
     RecipeError for an unknown class.
     """
+    if cast(Network, model).task == "captioning":
+        raise RecipeError(
+            f"{name} says sentences, and no page explains them yet", "Look into its backbone's classifier"
+        )
     picture, prediction = seen_by(model, pictures.read(photo))
     this = Look(model, picture, prediction, out, language)
     labels = _labels(this, label) if isinstance(prediction, Classification) else []
@@ -176,8 +180,10 @@ def _input(this: Look) -> None:
     this.add("input", [this.say("input text", height=height, width=width)], "input.png")
     if isinstance(this.prediction, Classification):
         rows = [(name, f"{score:.3f}") for name, score in this.prediction.top(5)]
+    elif isinstance(this.prediction, Segmentation):
+        rows = [(name, f"{share:.1%}") for name, share in this.prediction.shares().items()][:10]
     else:
-        sure = this.prediction.above(SCORE)
+        sure = cast(Detections, this.prediction).above(SCORE)
         rows = [(name, f"{score:.3f}") for name, score in zip(sure.names, sure.scores.tolist(), strict=True)][:10]
         rows = rows or [(this.say("nothing", score=SCORE), "")]
     this.add("answer", [], rows=rows)

@@ -72,8 +72,8 @@ def fit(
     facts = preparation.contract(model)
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(facts, data)
-    recipe = recipe.changed(flip=preparation.flip_of(recipe, data.classes))
-    training = Training(model, recipe, None if out is None else _new_folder(Path(out), recipe))
+    recipe = recipe.changed(flip=preparation.flip_of(recipe, data.task, data.classes))
+    training = Training(model, recipe, None if out is None else new_folder(Path(out), recipe))
     training.save()  # so that a kill before the first step, too, leaves a run to go on with
     return _train(training, data, evaluate, progress or fitting(), augment)
 
@@ -95,9 +95,11 @@ def resume(
     folder = Path(folder)
     checkpoint.finish(folder)
     recipe = Recipe.from_toml(folder / "recipe.toml")
-    data = data or open_data(recipe.data)
     model = load(folder / checkpoint.LAST)
-    _check(preparation.contract(model), data)
+    facts = preparation.contract(model)
+    words = facts.classes if facts.task == "captioning" else None
+    data = data or open_data(recipe.data, task=facts.task, language=recipe.lang, classes=words)
+    _check(facts, data)
     training = Training(model, recipe, folder)
     training.restore(folder)
     return _train(training, data, evaluate, progress or fitting(), augment)
@@ -116,7 +118,7 @@ def _train(
     with (
         closing(progress),
         closing(records.Records(training.folder, tensorboard=recipe.tensorboard)) as notes,
-        _batches(training, data.train, notes, augment or preparation.augment_of(recipe)) as batches,
+        _batches(training, data.train, notes, augment or preparation.augment_of(recipe, data.task)) as batches,
         Signals(active=training.folder is not None) as signals,
     ):
         for problem in data.problems:
@@ -258,7 +260,7 @@ def _batches(
     )
 
 
-def _new_folder(folder: Path, recipe: Recipe) -> Path:
+def new_folder(folder: Path, recipe: Recipe) -> Path:
     """Make the folder of a new run. Raises RecipeError where there is a run already."""
     if (folder / checkpoint.MANIFEST).exists():
         raise RecipeError(f"{folder} holds a run already", "Go on with it (resume), or choose another folder")
@@ -276,7 +278,9 @@ def _check(model: preparation.Model, data: Data) -> None:
         raise DataError(f"{data.name} has no training pictures", "Call one of its splits train")
     if model.task != data.task:
         raise RecipeError(
-            f"the model is for {model.task}, the data for {data.task}", "Take another model, or other data"
+            f"the model is for {model.task}, the data for {data.task}",
+            "Take another model (siseon play learns a game), or other data; open_data(..., task=model.task) gives maps "
+            "where objects have shapes",
         )
     annotations = (data.train.annotation(index) for index in range(len(data.train)))
     if model.task == "detection" and model.needs_masks and not any(known.segments for known in annotations):

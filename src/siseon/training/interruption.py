@@ -15,10 +15,10 @@ from siseon.interface import SiseonError
 class Interrupted(SiseonError):  # noqa: N818
     """A run was stopped by a signal and saved. exit_code: 130 for Ctrl-C, 143 for SIGTERM, as shells expect."""
 
-    def __init__(self, folder: Path, *, number: int, step: int) -> None:
+    def __init__(self, folder: Path, *, number: int, step: int, command: str = "train") -> None:
         super().__init__(
             f"stopped by {signal.Signals(number).name} after step {step}; everything is saved in {folder}",
-            f"Go on with: siseon train --resume {_quoted(folder)}",
+            f"Go on with: siseon {command} --resume {_quoted(folder)}",
         )
         self.folder = folder
         self.exit_code = 128 + number

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from siseon.data import mixing
 from siseon.data.augment import Augment, Crop, Frame
 from siseon.data.batches import Batch
+from siseon.data.dataset import Task
 from siseon.interface import Images, RecipeError, Sizing, Target
 from siseon.layers import freeze_norm
 from siseon.training.recipe import Recipe
@@ -26,10 +27,10 @@ from siseon.training.transfer import BODY_SHARE, body_of, transferred
 class Model(Protocol):
     """What training asks of a model beside being an nn.Module: the contract in docs/architecture.md.
 
-    A detector has `sizing` and `needs_masks`, a classifier `resize` and `crop`.
+    A detector has `sizing` and `needs_masks`, a segmenter `sizing`, a classifier `resize` and `crop`.
     """
 
-    task: str
+    task: Task
     classes: tuple[str, ...]
     spec: dict[str, Any]
     sizing: Sizing
@@ -118,7 +119,7 @@ def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> None:
 def frame_of(model: nn.Module) -> Frame:
     """How pictures become the model's input."""
     facts = contract(model)
-    return facts.sizing if facts.task == "detection" else Crop(facts.resize, facts.crop)
+    return facts.sizing if facts.task in ("detection", "segmentation") else Crop(facts.resize, facts.crop)
 
 
 def learns_masks(model: nn.Module) -> bool:
@@ -127,22 +128,28 @@ def learns_masks(model: nn.Module) -> bool:
     return facts.task == "detection" and facts.needs_masks
 
 
-def flip_of(recipe: Recipe, classes: Sequence[str]) -> float:
-    """The share of pictures to mirror: the recipe's, else half, but none where classes are letters and digits."""
+def flip_of(recipe: Recipe, task: str, classes: Sequence[str]) -> float:
+    """The share of pictures to mirror: the recipe's, else half, but none where classes are letters and digits.
+
+    None where sentences say what is left and what is right.
+    """
     if recipe.flip is not None:
         return recipe.flip
-    return 0.0 if all(len(name) == 1 for name in classes) else 0.5
+    return 0.0 if task == "captioning" or all(len(name) == 1 for name in classes) else 0.5
 
 
-def augment_of(recipe: Recipe) -> Augment:
-    """The recipe's random changes of the training pictures."""
-    return Augment(**{name: getattr(recipe, name) for name in Augment.__dataclass_fields__ if name != "visible"})
+def augment_of(recipe: Recipe, task: str) -> Augment:
+    """The recipe's random changes of the training pictures; enlarging would cut off what a sentence speaks of."""
+    changes = {name: getattr(recipe, name) for name in Augment.__dataclass_fields__ if name != "visible"}
+    if task == "captioning":
+        changes["scale"] = (min(recipe.scale[0], 1.0), min(recipe.scale[1], 1.0))
+    return Augment(**changes)
 
 
 def mixed(batch: Batch, recipe: Recipe, classes: int, *, step: int) -> tuple[Images, Tensor | list[Target]]:
-    """Pictures and targets of a batch after the recipe's label smoothing and mixing; a detector's are left alone."""
+    """Pictures and targets of a batch after the recipe's label smoothing and mixing; only a classifier's change."""
     images, labels = batch.images, batch.targets
-    if not isinstance(labels, Tensor) or not (recipe.smoothing or recipe.mixup or recipe.cutmix):
+    if not isinstance(labels, Tensor) or labels.ndim > 1 or not (recipe.smoothing or recipe.mixup or recipe.cutmix):
         return images, labels
     shares = mixing.smoothed(labels, classes=classes, smoothing=recipe.smoothing)
     random = np.random.default_rng([recipe.seed, step])
@@ -218,8 +225,8 @@ def _computes_in_bf16(device: torch.device) -> bool:
 
 
 def _resize(model: Model, pixels: int) -> None:
-    """Another picture size: a detector's longer side, or a classifier's crop with the scaling in proportion."""
-    if model.task == "detection":
+    """Another picture size: the longer side, or a classifier's crop with the scaling in proportion."""
+    if model.task in ("detection", "segmentation"):
         model.sizing = model.sizing._replace(shorter=pixels, longer=pixels)
     else:
         model.resize, model.crop = round(model.resize * pixels / model.crop), pixels

@@ -1,4 +1,4 @@
-"""The networks that can stand below a detector: the bodies of classifiers, by name."""
+"""The networks that can stand below a detector or a segmenter: the bodies of classifiers, by name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 import pytest
 
-from siseon.comparison.particles import ending, with_particle
+from siseon.language.particles import ending, with_particle
 
 SAID = [
     # Hangul

@@ -1,0 +1,1 @@
+"""What a camera sees, said: detections become sentences, and sentences speech."""

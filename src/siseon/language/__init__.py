@@ -1,0 +1,1 @@
+"""Words: a vocabulary for networks, and Korean and English as they are said."""
