@@ -9,6 +9,22 @@
     refinement      RF-RCNN mini, which feeds its boxes through the head again, and Faster R-CNN mini
 
 RoIAlign against RoI pooling is in nuclei.py, where outlines must be exact.
+
+300 unseen scenes after --epochs 2, about a minute each on one core of an AMD EPYC, seed 0, 2026-11-22:
+
+                                  AP50     AP  AP small  AP medium
+    pyramid of strides 8 to 64   0.543  0.347     0.386      0.321
+    one map of stride 16         0.489  0.285     0.316      0.338
+    focal loss                   0.413  0.248     0.295      0.226
+    cross-entropy, alpha 0.25    0.382  0.219     0.245      0.216
+    cross-entropy                0.410  0.224     0.258      0.204
+    3 hard negatives             0.584  0.316     0.371      0.244
+    all negatives                0.613  0.337     0.387      0.272
+
+The pyramid finds small objects, as in its paper. The focal loss is ahead by two points of AP only: with the prior of
+its section 4.1 the plain cross-entropy does not break down here, as it did there without. Hard negatives are behind:
+of SSD's 8,732 boxes nearly all are background, of the mini's boxes on small pictures far fewer are. Ratios, refinement
+and the prior of 0.5 were not run. One seed: differences below about two points mean little.
 """
 
 import argparse
