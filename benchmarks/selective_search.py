@@ -1,7 +1,7 @@
 """Selective Search beside OpenCV's: recall, ABO and milliseconds on annotated photos, at equal numbers of boxes.
 
 python benchmarks/selective_search.py --data PATH                                  ours alone
-python benchmarks/selective_search.py --data PATH --peer /tmp/contrib/bin/python   and OpenCV's
+python benchmarks/selective_search.py --data PATH --peer PYTHON   and OpenCV's
 
 The peer is a Python with opencv-contrib-python-headless and numpy; without --peer, this one if its cv2 has ximgproc.
 Both work on the same picture in turn, ours and theirs and ours again; milliseconds are the best of --runs for each
