@@ -25,7 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from siseon.interface import RecipeError
 from siseon.layers import Addition, Body, Residual, SameConv2d
-from siseon.winograd import Winograd, pays
+from siseon.winograd import Winograd, pays, tiles
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -157,11 +157,11 @@ class Convolution(nn.Module):
         self.winograd: Winograd | None = None
         shape = (self.kernel, self.stride, self.padding, self.dilation, self.groups)
         self.bias: Tensor | None
-        self.may_be_winograd = dtype == torch.float32 and shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+        self.may_be_winograd = shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Convolution, shift and activation."""
-        if self.may_be_winograd and self.activation in ("none", "relu") and pays(maps, self.out_channels):
+        if self.may_be_winograd and self.activation in ("none", "relu") and pays(maps, self.out_channels, self.dtype):
             return self._by_winograd(maps)
         maps, weight = self._ready(maps)
         return torch.ops.mkldnn._convolution_pointwise(
@@ -199,7 +199,7 @@ class Convolution(nn.Module):
     def _by_winograd(self, maps: Tensor) -> Tensor:
         if self.winograd is None:
             assert self.weight is not None
-            self.winograd = Winograd(self.weight, self.bias, relu=self.activation == "relu")
+            self.winograd = Winograd(self.weight, self.bias, relu=self.activation == "relu", tiles=tiles(maps))
         return self.winograd(maps.to(self.dtype).contiguous(memory_format=torch.channels_last))
 
     def _ready(self, maps: Tensor) -> tuple[Tensor, Tensor]:
