@@ -29,8 +29,8 @@ HEAD = """\
 Written by `python -m benchmarks --peer PYTHON` (PYTHON has torchvision), a row at a time. Milliseconds: the median, and
 below it the least and the greatest. All engines of a row take turns, each in a process of its own on two threads, with
 the same weights and pictures, so that ratios hold even where single figures suffer from other work; load is the
-machine's when the row was written. "tuned" is torchvision with an allocator that keeps freed memory, as siseon sets it
-for its own runs. The floor is the time of the multiplications alone, at the speed of a large matrix product on that
+machine's when the row was written. "tuned" is torchvision with an allocator that keeps freed memory and idle threads that
+sleep soon (GOMP_SPINCOUNT=10000), as siseon's command line sets both for its own runs. The floor is the time of the multiplications alone, at the speed of a large matrix product on that
 busy machine; convolutions by Winograd's way need fewer. MiB is the most memory that the processes had, the peer's and
 ours.
 

@@ -31,9 +31,13 @@ def in_turn(
     commands: Mapping[str, Sequence[str]], question: str = "run", *, runs: int, warm: int = 2, threads: int = 2
 ) -> tuple[dict[str, Times], list[str]]:
     """Ask each engine in turn, `warm` times without counting and `runs` times; and the engines that could not start."""
+    from siseon.cli import IDLE_TURNS  # here, because the peer's workers import this file without siseon
+
     workers, absent = {}, []
     for engine, command in commands.items():
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        if engine != "torchvision":  # as it comes; the others as the command line of siseon sets it
+            environment["GOMP_SPINCOUNT"] = IDLE_TURNS
         worker = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )

@@ -47,6 +47,10 @@ The landmarks of convolutional vision, running.
 
 siseon COMMAND --help tells the options of a command. --debug, anywhere, shows where an error comes from."""
 
+IDLE_TURNS = "10000"
+"""How often an idle thread of GNU OpenMP looks for work before it sleeps. Left to itself it looks for milliseconds, on a
+processor that our own threads (threads.py) need; torch reads the variable when it is loaded."""
+
 COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),
     **dict.fromkeys(("predict", "portrait", "propose", "inspect", "models"), "pictures"),
@@ -90,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that cannot show Hangul must not end the run
+    os.environ.setdefault("GOMP_SPINCOUNT", IDLE_TURNS)
     signal.signal(signal.SIGTERM, _on_sigterm)
     logging.getLogger("siseon").handlers = [Notes()]
     try:
