@@ -45,6 +45,19 @@ def test_a_run_leaves_scores_a_curve_an_animation_and_the_network(short, tmp_pat
     assert isinstance(network, DQN) and network.classes == ("stay", "left", "right")
 
 
+def test_a_run_too_short_to_learn_says_so_and_tests_take_a_share_of_it(short, tmp_path, monkeypatch):
+    what = playing.PLAYABLE["breakout_mini"]
+    monkeypatch.setitem(
+        playing.PLAYABLE, "breakout_mini", replace(what, settings=replace(what.settings, begin=10**9, memory=640))
+    )
+    monkeypatch.setattr(playing, "TESTS", 10**6)  # due all the time
+    monkeypatch.setattr(playing, "TESTED", 0.01)
+    lines = []
+    run = playing.play("breakout_mini", tmp_path / "run", minutes=0.02, say=lines.append)
+    assert any("Nothing was learnt" in line and "--minutes" in line for line in lines)
+    assert len(run.rows) <= 3  # the first, its share of the time, and the one at the end
+
+
 def test_a_run_is_gone_on_with(short, tmp_path):
     first = playing.play("breakout_mini", tmp_path / "a", minutes=0.01, say=lambda line: None)
     before = first.rows[-1]

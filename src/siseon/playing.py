@@ -38,7 +38,9 @@ from siseon.training.interruption import Interrupted, Signals, Stop
 
 FILE = "play.json"
 TESTS = 12
-"""How often a run is tested on its way."""
+"""How often a run is tested on its way, at most."""
+TESTED = 0.2
+"""The greatest share of the time that tests may take: a game of Atari takes longer than a short run has."""
 EPSILON = 0.01
 """The share of random actions of a network that is tested; without any, a ball could go round for ever."""
 SHOWN_TURNS = 400
@@ -206,8 +208,9 @@ def _learn(players: _Players, run: PlayRun, before: float, say: Callable[[str], 
                 signals.stop_if_asked()
                 show(seconds, limit, learner, run)
                 if seconds >= due:
-                    due += limit / TESTS
                     _test(players, run, seconds)
+                    took = time.monotonic() - start - seconds
+                    due = max(due + limit / TESTS, seconds + took / TESTED)
                     say(_line(run.rows[-1], limit))
                 if time.monotonic() - saved > 60:
                     _save(players, run, seconds)
@@ -277,6 +280,9 @@ def _finish(players: _Players, run: PlayRun, say: Callable[[str], None]) -> Play
     say(
         f"the network gets {_spread(run.points)}{most}, {times:.1f} times the random player's {np.mean(run.random):.2f}"
     )
+    if not players.learner.updates:
+        frames, begin = players.learner.frames, what.settings.begin
+        say(f"Nothing was learnt: {frames:,} frames were played, and learning begins after {begin:,}. Give more --minutes")
     say(f"The run is in {run.folder}: curve.png, play.gif (at play), scores.csv, best.safetensors")
     return run
 
