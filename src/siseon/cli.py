@@ -48,8 +48,8 @@ The landmarks of convolutional vision, running.
 siseon COMMAND --help tells the options of a command. --debug, anywhere, shows where an error comes from."""
 
 IDLE_TURNS = "10000"
-"""How often an idle thread of GNU OpenMP looks for work before it sleeps. Left to itself it looks for milliseconds, on a
-processor that our own threads (threads.py) need; torch reads the variable when it is loaded."""
+"""How often an idle thread of GNU OpenMP looks for work before it sleeps. Left to itself it looks for milliseconds, on
+a processor that our own threads (threads.py) need; the variable is read when torch is loaded."""
 
 COMMANDS = {
     **dict.fromkeys(("train", "evaluate", "compare", "search", "demo"), "training"),

@@ -282,7 +282,7 @@ def _finish(players: _Players, run: PlayRun, say: Callable[[str], None]) -> Play
     )
     if not players.learner.updates:
         frames, begin = players.learner.frames, what.settings.begin
-        say(f"Nothing was learnt: {frames:,} frames were played, and learning begins after {begin:,}. Give more --minutes")
+        say(f"Nothing was learnt: {frames:,} frames were played, learning begins after {begin:,}. Give more --minutes")
     say(f"The run is in {run.folder}: curve.png, play.gif (at play), scores.csv, best.safetensors")
     return run
 
