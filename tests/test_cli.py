@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from siseon import cli
+from siseon import build, cli, save
 from siseon.commands.output import next_folder
 from siseon.commands.training import _of_a_size_that_suits, train
 from siseon.training.interruption import Interrupted
@@ -237,6 +237,21 @@ def test_evaluate_a_run(run, trained, flowers, where):
     assert code == 0
     assert "accuracy" in out and "빨강" in out and "figures" in out
     assert json.loads(Path("figures/metrics.json").read_text(encoding="utf-8"))["metrics"]["pictures"] == 8
+
+
+def test_predict_builds_a_named_model_with_options(run, flowers, tmp_path):
+    save(build("mlp_mini", classes=["ja", "아니"], hidden=(9, 5)), tmp_path / "자.safetensors")
+    words = ["predict", "mlp_mini", flowers / "train" / "blue" / "0.png", "--weights", "자.safetensors"]
+    code, _, err = run(*words)
+    assert code == 2 and "자.safetensors" in err
+    assert run(*words, "--options", "hidden=[9,5]", 'classes=["ja","아니"]', "--batch", "1")[0] == 0
+    (row,) = json.loads(Path("runs/predict-1/predictions.json").read_text(encoding="utf-8"))
+    assert {entry["class"] for entry in row["classes"]} == {"ja", "아니"}
+
+
+def test_options_are_for_models_given_by_their_name(run, trained, flowers):
+    code, _, err = run("predict", trained, flowers / "train" / "blue" / "0.png", "--options", "hidden=[9,5]")
+    assert code == 2 and "that it was trained with" in err and "--options" in err
 
 
 def test_predict_passes_over_what_cannot_be_read(run, trained, flowers):

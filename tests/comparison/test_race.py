@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from siseon import cli, compare, weights
-from siseon.comparison import measurement, race
+from siseon.comparison import measurement, race, settings
 from siseon.comparison.progress import BETWEEN, Standing, clock
 from siseon.data.dataset import Data
 from siseon.data.digits import CLASSES, Digits
@@ -98,6 +98,29 @@ def test_the_same_seed_trains_on_the_same_recipe(run, tmp_path):
     assert one.seed == 3 and one.minutes == 0.001 and one.scale == (1.0, 1.0)
 
 
+def test_a_model_may_have_settings_of_its_own(run, tmp_path):
+    own = {"mlp_mini": {"lr": 0.01, "options": {"hidden": [9, 5]}}}
+    comparison = run("lenet", "mlp_mini", own=own)
+    assert comparison.own == own and comparison.results[1].parameters < 10_000
+    one, two = (Recipe.from_toml(tmp_path / "race" / name / "recipe.toml") for name in ("lenet", "mlp_mini"))
+    assert (one.lr, two.lr) == (None, 0.01)
+    assert one.changed(model="") == two.changed(model="", lr=None, options={})
+    assert run("mlp_mini", "lenet", own={"mlp_mini": {"options": {"hidden": (9, 5)}, "lr": 0.01}}).finished
+    with pytest.raises(RecipeError, match=r"holds a race with mlp_mini: .*0\.01.*, not "):
+        run("mlp_mini", own={"mlp_mini": {"lr": 0.02}})
+
+
+def test_the_data_is_found_again_from_another_folder(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(race, "open_data", lambda path: DATA)
+    monkeypatch.chdir(tmp_path)
+    run("mlp_mini", data="pictures")
+    assert Recipe.from_toml(tmp_path / "race" / "recipe.toml").data == str(tmp_path / "pictures")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert race.go_on(tmp_path / "race", say=run.said.append).finished
+    assert settings.lasting("scenes") == "scenes"
+
+
 def test_a_model_that_fails_is_reported_and_tried_again(run, trainings, monkeypatch, tmp_path):
     build = weights.build
 
@@ -171,6 +194,8 @@ MISTAKES = [
     ((["lenet"], {"photos": 0}), RecipeError, "photos = 0"),
     ((["lenett"], {}), RecipeError, 'Did you mean "lenet"'),
     (([], {}), RecipeError, "no model is named"),
+    ((["lenet"], {"own": {"mlp_mini": {"lr": 1}}}), RecipeError, "mlp_mini has settings of its own and is not in"),
+    ((["lenet"], {"own": {"lenet": {"lrr": 1}}}), RecipeError, "Did you mean lr"),
     ((["lenet"], {"data": "nowhere"}), DataError, "nowhere"),
     ((["faster_rcnn_mini"], {}), DataError, "the data digits for classification"),
     ((["lenet"], {"data": Data("digits", "classification", CLASSES, {"train": DATA.train})}), DataError, "test"),

@@ -4,12 +4,13 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from made_up_race import comparison, photos, result
 from PIL import Image
 
-from siseon.comparison import figures, page, tables
+from siseon.comparison import figures, page, remarks, tables
 from siseon.comparison.report import write
 from siseon.comparison.result import Comparison, Result, read
 from siseon.comparison.result import write as write_result
@@ -52,6 +53,17 @@ def test_the_page_is_in_both_languages(folder):
     assert "ssd_mini is the fastest" in text and "가장 빠른 것은 ssd_mini로" in text
     assert text.count('<span lang="en">') == text.count('<span lang="ko">') > 20
     assert 'id="en" checked' in text and "checked" not in text[text.index('id="ko"') : text.index('id="ko"') + 15]
+
+
+def test_settings_of_single_models_are_named(tmp_path):
+    own = {"ssd": {"lr": 0.001, "options": {"wide": 192}}, "rcnn": {"batch": 2}}
+    one = replace(comparison(tmp_path, result("rcnn_mini"), result("ssd_mini")), own=own)
+    said = [text for text in remarks.conditions(one) if "single models" in text.en]
+    assert [text.en for text in said] == [
+        "Set otherwise for single models: ssd: lr = 0.001, wide = 192; rcnn: batch = 2."
+    ]
+    assert "ssd: lr = 0.001, wide = 192" in said[0].ko
+    assert not any("single models" in text.en for text in remarks.conditions(comparison(tmp_path, result("rcnn_mini"))))
 
 
 def test_a_failure_is_named_and_harmless(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -14,13 +15,21 @@ if TYPE_CHECKING:
     from siseon.evaluation import Model
 
 
-def loaded(name: str, weights: str | None) -> nn.Module:
-    """The model of a run folder or a file, or a model of the zoo with weights, as it was saved."""
-    from siseon.interface import WeightsError
+def loaded(name: str, weights: str | None, options: Sequence[str] = ()) -> nn.Module:
+    """The model of a run folder or a file, or a model of the zoo with weights, as it was saved.
+
+    options: arguments of the model as name=value, where it is named with weights.
+    """
+    from siseon.interface import RecipeError, WeightsError
     from siseon.weights import build, load
 
     if weights is not None:
-        return build(name, weights=weights)
+        return build(name, weights=weights, **given_to(name, options))
+    if options:
+        raise RecipeError(
+            f"{name} has the arguments that it was trained with",
+            "Leave --options out, or name a model of the zoo with --weights FILE",
+        )
     if Path(name).exists() or Path(name).suffix:
         return load(name)
     raise WeightsError(
@@ -29,20 +38,38 @@ def loaded(name: str, weights: str | None) -> nn.Module:
     )
 
 
-def trained(name: str, weights: str | None, device: str, precision: Literal["fp32", "bf16"] = "fp32") -> Model:
+def given_to(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a model with weights: the options, and ImageNet's names where it has a thousand classes."""
+    from siseon.weights import published_classes
+    from siseon.zoo import arguments
+
+    given = dict(map(option, options))
+    if "classes" not in given and arguments(name).get("classes") == 1000:
+        given["classes"] = published_classes("imagenet")
+    return given
+
+
+def trained(
+    name: str,
+    weights: str | None,
+    device: str,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    *,
+    options: Sequence[str] = (),
+) -> Model:
     """What `loaded` gives, on its device and arranged for speed; an exported file as it is.
 
     On a processor it is optimized, and the process keeps freed memory, because giving it back and taking it anew costs
-    a third of the time.
+    a third of the time. options: as for `loaded`.
     """
     from siseon.exported import Exported
     from siseon.interface import RecipeError, WeightsError
     from siseon.optimization import optimize
     from siseon.training.preparation import device_of, keep_memory
 
-    if Path(name).suffix == ".onnx":
+    if Path(name).suffix == ".onnx" and not options:
         return cast("Model", Exported(name))
-    network = loaded(name, weights)
+    network = loaded(name, weights, options)
     if network.task == "control":
         raise WeightsError(f"{name} plays a game, and finds nothing in pictures", "See it play: play.gif in its folder")
     if network.task == "generation":

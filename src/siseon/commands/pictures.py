@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from siseon.commands.networks import option, trained
+from siseon.commands.networks import given_to, option, trained
 from siseon.commands.output import progress, results
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def predict(
     score: float = 0.5,
     top: int = 5,
     weights: str | None = None,
+    options: tuple[str, ...] = (),
     batch: int = 4,
     mirrored: bool = False,
     precision: Literal["fp32", "bf16"] = "fp32",
@@ -39,6 +40,7 @@ def predict(
         score: least score of a detection, 0 to 1
         top: how many classes a classifier names
         weights: imagenet, coco or a file, where the model is given by its name
+        options: arguments of such a model as name=value, e.g. padding=tensorflow
         batch: pictures at once
         mirrored: a classifier judges each picture and its mirror image, and takes the mean
         precision: bf16 is faster on processors that have it, and the numbers differ in the third digit
@@ -48,7 +50,7 @@ def predict(
     from siseon.prediction import predict_files
 
     found, missing = _named(pictures)
-    network = trained(model, weights, device, precision)
+    network = trained(model, weights, device, precision, options=options)
     with results(out, "predict") as folder:
         faults = predict_files(network, found, folder, score=score, top=top, batch=batch, mirrored=mirrored)
     for left_out in (*missing, *faults):
@@ -146,7 +148,7 @@ def inspect(
         return
     if not model:
         raise RecipeError("a model or --layer is missing", "For example: siseon inspect vgg16 --formulas")
-    network, trained = _inspected(model, weights, dict(map(option, options)))
+    network, trained = _inspected(model, weights, options)
     if photo and network.task == "generation":
         raise RecipeError(f"{model} makes pictures and sees nothing in a photo", "Leave the photo out")
     if photo:
@@ -237,15 +239,13 @@ def _named(words: Sequence[str]) -> tuple[list[Path], list[PictureError]]:
     return list(found), missing
 
 
-def _inspected(name: str, weights: str | None, given: dict[str, Any]) -> tuple[Any, bool]:
+def _inspected(name: str, weights: str | None, options: Sequence[str]) -> tuple[Any, bool]:
     """The model of a run folder, a file or a name, in evaluation mode, and whether its weights are trained."""
-    from siseon.weights import build, load, published_classes
-    from siseon.zoo import arguments
+    from siseon.weights import build, load
 
     if weights is None and (Path(name).exists() or Path(name).suffix):
         return load(name), True
-    if weights is not None and "classes" not in given and arguments(name).get("classes") == 1000:
-        given = {"classes": published_classes("imagenet"), **given}
+    given = dict(map(option, options)) if weights is None else given_to(name, options)
     return build(name, weights=weights, **given).eval(), weights is not None
 
 

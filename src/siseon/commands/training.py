@@ -94,6 +94,7 @@ def evaluate(
     data: str | None = None,
     split: str = "test",
     weights: str | None = None,
+    options: tuple[str, ...] = (),
     batch: int = 8,
     mirrored: bool = False,
     precision: Literal["fp32", "bf16"] = "fp32",
@@ -108,6 +109,7 @@ def evaluate(
         data: folder or file of the data set, or scenes, or digits; that of the run if left out
         split: train, val or test
         weights: imagenet, coco or a file, where the model is given by its name
+        options: arguments of such a model as name=value, e.g. padding=tensorflow
         batch: pictures at once
         mirrored: a classifier judges each picture and its mirror image, and takes the mean
         precision: bf16 is faster on processors that have it, and the numbers differ in the third digit
@@ -119,7 +121,7 @@ def evaluate(
     from siseon.evaluation import evaluate as compare
     from siseon.interface import DataError
 
-    network = trained(model, weights, device, precision)
+    network = trained(model, weights, device, precision, options=options)
     recipe = _recipe_of(Path(model)) if (Path(model) / "recipe.toml").exists() else Recipe()
     source = data or recipe.data
     if not source:

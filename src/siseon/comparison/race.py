@@ -3,16 +3,16 @@
 Flow    names -> models -> for each: fit, evaluate on the test pictures, result.json -> all in turns: time, count,
         weigh -> report
 Fair    One recipe for all: the same split, seed, minutes, batch and picture size, the best epoch chosen on the same
-        validation pictures. Pictures are only mirrored: models that search pictures for proposals then search each of
-        them once. The minutes hold these searches and validation; what R-CNN fits after its epochs comes on top, and
-        is in the seconds that the report states.
+        validation pictures. What single models have set otherwise (`own`) stands in the report. Pictures are only
+        mirrored: models that search pictures for proposals then search each of them once. The minutes hold these
+        searches and validation; what R-CNN fits after its epochs comes on top, and is in the seconds that the report
+        states.
 Folder  recipe.toml and race.json (what the race is), for each model a run folder with its result.json, and the report.
         A model with a result is not trained again, one that was interrupted goes on, one that failed is tried again.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import traceback
@@ -27,14 +27,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from siseon import tensorfile, weights
-from siseon.comparison import measurement, noise, result
+from siseon import weights
+from siseon.comparison import measurement, noise, result, settings
 from siseon.comparison.entrants import Entrant, Family, entrants
 from siseon.comparison.photographs import Photo
 from siseon.comparison.progress import Standing, clock
 from siseon.comparison.reading import reading
 from siseon.comparison.report import write
 from siseon.comparison.result import Comparison, Result
+from siseon.comparison.settings import Own
 from siseon.comparison.tables import text
 from siseon.comparison.words import Language
 from siseon.data.dataset import Annotation, Data, Dataset
@@ -77,6 +78,7 @@ class Race:
     entrants: tuple[Entrant, ...]
     data: Data
     recipe: Recipe
+    own: Own
     photos: int
     languages: tuple[Language, ...]
     say: Callable[[str], None]
@@ -92,6 +94,7 @@ def compare(
     photos: int = 20,
     languages: tuple[Language, ...] = ("en", "ko"),
     recipe: Recipe = RECIPE,
+    own: Own | None = None,
     say: Callable[[str], None] = print,
     progress: Callable[[], Progress] = fitting,
     **changes: object,
@@ -100,19 +103,21 @@ def compare(
 
     models: names of the zoo, or short ones such as ssd, which stand for the variant of `family` (entrants.py). photos:
     how many test pictures the models are timed on. changes: fields of the recipe, such as minutes=5, seed=1, imgsz=320.
+    own: what single models have set otherwise, e.g. {"ssd": {"lr": 1e-3, "options": {"wide": 192}}}.
     Where `out` holds this race already, it is gone on with; more models may join it. A model that fails is reported and
     passed over. Raises RecipeError or DataError for what cannot be compared, or where `out` holds another race; Stopped
     after Ctrl-C.
     """
     opened = data if isinstance(data, Data) else open_data(data)
-    source = opened.name if isinstance(data, Data) else str(data)
-    recipe = recipe.changed(data=source, **changes)
+    recipe = recipe.changed(data=opened.name if isinstance(data, Data) else settings.lasting(data), **changes)
     if photos < 1:
         raise RecipeError(f"photos = {photos} makes no sense", "Give 1 or more")
     runners = entrants(models, opened, family)
-    race = Race(Path(out), runners, opened, recipe, photos, languages, say, progress)
+    settings.check(recipe, own or {}, runners)
+    race = Race(Path(out), runners, opened, recipe, own or {}, photos, languages, say, progress)
     plan = _plan(race)
-    _prepare(race, family)
+    facts = {"models": [entrant.given for entrant in runners], "family": family, "photos": photos}
+    settings.keep(race.folder, recipe, race.own, {**facts, "languages": languages})
     say(plan)
     try:
         return _run(race)
@@ -125,14 +130,9 @@ def compare(
 def go_on(folder: Path | str, *, say: Callable[[str], None] = print) -> Comparison:
     """Go on with the race in `folder` where it stopped, or measure it anew where it is over. Raises RecipeError."""
     folder = Path(folder)
-    try:
-        facts = json.loads((folder / "race.json").read_text(encoding="utf-8"))
-        models, family, photos, languages = (facts[name] for name in ("models", "family", "photos", "languages"))
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise RecipeError(f"{folder} holds no race", "Name a folder that siseon compare made") from fault
-    recipe = Recipe.from_toml(folder / "recipe.toml")
-    options = {"out": folder, "family": family, "photos": photos, "languages": tuple(languages)}
-    return compare(models, recipe.data, **options, recipe=recipe, say=say)
+    recipe, facts = settings.read(folder)
+    models, languages = facts.pop("models"), tuple(facts.pop("languages"))
+    return compare(models, recipe.data, out=folder, recipe=recipe, languages=languages, say=say, **facts)
 
 
 def _plan(race: Race) -> str:
@@ -143,28 +143,6 @@ def _plan(race: Race) -> str:
         f"{len(race.data.test):,} to judge by, {minutes:g} minutes each: {clock(60 * minutes * models)} of training, "
         "and the time to judge"
     )
-
-
-def _prepare(race: Race, family: Family) -> None:
-    """Write down what the race is, or see that the folder holds this one."""
-    file = race.folder / "recipe.toml"
-    if file.exists():
-        there, wanted = Recipe.from_toml(file).model_dump(), race.recipe.model_dump()
-        other = next((name for name in wanted if there[name] != wanted[name]), None)
-        if other is not None:
-            said = f"{other} = {there[other]}, not {wanted[other]}"
-            raise RecipeError(f"{race.folder} holds a race with {said}", "Name another folder with --out")
-    elif race.folder.exists() and any(race.folder.iterdir()):
-        raise RecipeError(f"{race.folder} has other things in it than a race", "Name another folder with --out")
-    race.folder.mkdir(parents=True, exist_ok=True)
-    facts = {
-        "models": [entrant.given for entrant in race.entrants],
-        "family": family,
-        "photos": race.photos,
-        "languages": race.languages,
-    }
-    tensorfile.write_whole(race.folder / "race.json", [(json.dumps(facts, ensure_ascii=False) + "\n").encode()])
-    tensorfile.write_whole(file, [race.recipe.to_toml().encode()])
 
 
 def _run(race: Race) -> Comparison:
@@ -218,7 +196,7 @@ def _trained(race: Race, place: int, folder: Path) -> Run:
     options: dict[str, Any] = {"evaluate": _validate, "progress": standing}
     if (folder / MANIFEST).exists():
         return resume(folder, load=weights.load, data=race.data, **options)
-    recipe = race.recipe.changed(model=model)
+    recipe = settings.recipe_of(race.recipe, race.own, race.entrants[place])
     given: dict[str, Any] = {"classes": race.data.classes, **recipe.options}
     if recipe.backbone is not None:
         given["backbone"] = recipe.backbone
@@ -355,6 +333,7 @@ def _comparison(race: Race, results: Sequence[Result], *, timed: int) -> Compari
         timed,
         conditions,
         tuple(results),
+        race.own,
     )
 
 

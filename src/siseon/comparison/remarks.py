@@ -27,6 +27,7 @@ def conditions(comparison: Comparison) -> list[Text]:
     processor = f"{known['processor']}, {known['cores']} cores"
     return [
         *_caution(comparison),
+        *_own_settings(comparison),
         Text(
             f"Times: predict, one picture at a time, the median of {comparison.timed} test pictures, the models in "
             f"turns; {processor}, {known['threads']} threads, device {known['device']}, PyTorch {known['torch']}.",
@@ -73,6 +74,18 @@ def _caution(comparison: Comparison) -> list[Text]:
             "순서가 바뀔 수 있다.",
         ),
     ]
+
+
+def _own_settings(comparison: Comparison) -> list[Text]:
+    """What single models have set otherwise than all."""
+    said = []
+    for name, own in comparison.own.items():
+        fields = {**{key: value for key, value in own.items() if key != "options"}, **own.get("options", {})}
+        said.append(f"{name}: {', '.join(f'{key} = {value}' for key, value in fields.items())}")
+    if not said:
+        return []
+    listed = "; ".join(said)
+    return [Text(f"Set otherwise for single models: {listed}.", f"모델마다 따로 정한 설정: {listed}.")]
 
 
 def figures(comparison: Comparison) -> list[tuple[str, str]]:

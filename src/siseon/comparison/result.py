@@ -68,7 +68,8 @@ class Comparison:
     """A race that is over: the results in the order in which the models were named, and what held for all of them.
 
     data: its name; pictures: how many judged the models; timed: how many they were timed on; main: the name of the main
-    figure; conditions: what the figures depend on (processor, threads, versions), in words.
+    figure; conditions: what the figures depend on (processor, threads, versions), in words; own: the settings that
+    single models, as they were named, have otherwise than all.
     """
 
     folder: Path
@@ -82,6 +83,7 @@ class Comparison:
     timed: int
     conditions: Mapping[str, str]
     results: tuple[Result, ...]
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def finished(self) -> tuple[Result, ...]:
