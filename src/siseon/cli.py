@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NoReturn
@@ -125,8 +126,17 @@ def _call(command: str, words: list[str]) -> int:
 
     function = getattr(import_module(f"siseon.commands.{COMMANDS[command]}"), command)
     marks = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
-    result: Any = tyro.cli(function, prog=f"siseon {command}", args=_as_options(words, function), config=marks)
+    options = _as_options(words, function)
+    if "given" in inspect.signature(function).parameters:
+        function = partial(function, given=_given(options))
+    result: Any = tyro.cli(function, prog=f"siseon {command}", args=options, config=marks)
     return int(result or 0)
+
+
+def _given(options: list[str]) -> frozenset[str]:
+    """The names of the options that are said, which their values do not tell: one may be said to be the usual one."""
+    said = [word.removeprefix("--").partition("=")[0] for word in options if word.startswith("--")]
+    return frozenset(name.replace("-", "_") for name in said)
 
 
 def _as_options(words: list[str], function: Callable[..., Any]) -> list[str]:

@@ -1,7 +1,9 @@
 """The race itself, with models of a moment: what it leaves, how it goes on, what it forgives."""
 
 import json
+import math
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +12,9 @@ from siseon.comparison import measurement, race, settings
 from siseon.comparison.progress import BETWEEN, Standing, clock
 from siseon.data.dataset import Data
 from siseon.data.digits import CLASSES, Digits
+from siseon.data.scenes import CLASSES as SHAPES
 from siseon.data.scenes import Scenes
+from siseon.data.semantic import painted
 from siseon.interface import DataError, RecipeError
 from siseon.training.progress import Silent
 from siseon.training.recipe import Recipe
@@ -33,6 +37,9 @@ class Few:
 
     def picture(self, index):
         return self.whole.picture(index)
+
+    def semantic(self, index):
+        return self.whole.semantic(index)
 
 
 DATA = Data("digits", "classification", CLASSES, {name: Few(Digits(name), 12) for name in ("train", "val", "test")})
@@ -111,7 +118,7 @@ def test_a_model_may_have_settings_of_its_own(run, tmp_path):
 
 
 def test_the_data_is_found_again_from_another_folder(run, monkeypatch, tmp_path):
-    monkeypatch.setattr(race, "open_data", lambda path: DATA)
+    monkeypatch.setattr(race, "open_data", lambda path, task=None: DATA)
     monkeypatch.chdir(tmp_path)
     run("mlp_mini", data="pictures")
     assert Recipe.from_toml(tmp_path / "race" / "recipe.toml").data == str(tmp_path / "pictures")
@@ -165,7 +172,7 @@ def test_a_stopped_race_goes_on_where_it_was(run, trainings, monkeypatch, tmp_pa
     assert stop.value.exit_code == 130
     assert (folder / "lenet" / "manifest.json").exists() and not (folder / "lenet" / "result.json").exists()
     trainings.clear()
-    monkeypatch.setattr(race, "open_data", lambda path: DATA)
+    monkeypatch.setattr(race, "open_data", lambda path, task: DATA)
     comparison = race.go_on(folder, say=run.said.append)
     assert trainings == ["resume lenet"]
     assert [r.model for r in comparison.finished] == ["mlp_mini", "lenet"]
@@ -187,6 +194,21 @@ def test_detectors(run, tmp_path):
     assert result.macs > 1e6
     assert (tmp_path / "race" / "index.html").exists()
     assert (tmp_path / "race" / "faster_rcnn_mini" / "test" / "metrics.json").exists()
+
+
+def test_segmenters(run):
+    scenes = painted(Data("scenes", "detection", SHAPES, {name: Scenes(name) for name in ("train", "val", "test")}))
+    data = replace(scenes, splits={name: Few(dataset, 4) for name, dataset in scenes})
+    comparison = run("fcn", "segnet", data=data, batch=2, imgsz=64)
+    assert [(r.model, r.failure) for r in comparison.results] == [("fcn_mini", ""), ("segnet_mini", "")]
+    assert comparison.main == "mean_IoU" and comparison.classes[0] == "background"
+    for result in comparison.results:
+        assert set(result.stages) == {"preparation", "features", "selection", "rest"}
+        assert set(result.per_class) == set(comparison.classes)
+        known = [value for value in result.per_class.values() if not math.isnan(value)]
+        assert sum(known) / len(known) == pytest.approx(result.figure("mean_IoU"))
+        assert len(result.without["mean_IoU"]) == 4 and result.macs > 1e6
+    assert any("IoU by class" in line for line in run.said)
 
 
 MISTAKES = [
@@ -286,7 +308,7 @@ def test_mistakes_on_the_command_line(words, named, capsys, monkeypatch, tmp_pat
 
 def test_the_command_runs_a_race(run, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(race, "open_data", lambda path: DATA)
+    monkeypatch.setattr(race, "open_data", lambda path, task: DATA)
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("siseon.report.write", lambda *given: None)
     words = ["compare", "mlp_mini", "--data", "digits", "minutes=0.001", "--photos", "2", "--lang", "ko"]

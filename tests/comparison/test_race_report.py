@@ -10,7 +10,7 @@ import pytest
 from made_up_race import comparison, photos, result
 from PIL import Image
 
-from siseon.comparison import figures, page, remarks, tables
+from siseon.comparison import figures, page, photographs, remarks, tables
 from siseon.comparison.report import write
 from siseon.comparison.result import Comparison, Result, read
 from siseon.comparison.result import write as write_result
@@ -118,6 +118,31 @@ def test_classifiers(tmp_path):
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert text.count("✓ star (80%)") == 4 and not (tmp_path / "sizes.png").exists()
     assert "| star | ✓ star (80%) | ✓ star (80%) |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_segmenters(tmp_path, monkeypatch):
+    said = []
+    sheet = photographs.drawing.contact_sheet
+    monkeypatch.setattr(
+        photographs.drawing, "contact_sheet", lambda tiles, words, columns: said.append(words) or sheet(tiles, words)
+    )
+    figures = {"fcn": (0.5, {"원": 0.7, "star": 0.3}), "segnet": (0.45, {"원": 0.8, "star": math.nan})}
+    results = [result(name, iou, task="segmentation", per_class=rows) for name, (iou, rows) in figures.items()]
+    race = comparison(tmp_path, *results, Result("c", "c", failure="no"), task="segmentation")
+    write(race, photos("fcn", "segnet", task="segmentation"), ("en", "ko"))
+    assert said[0] == ["truth · 정답", "fcn (32%)", "segnet (32%)"]  # 16 x 16 of 20 x 40 known pixels
+    names = {path.name for path in tmp_path.rglob("*.??g")}
+    assert names == {"stages.png", "accuracy_speed.png", "classes.png", "01.jpg", "02.jpg"}
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "3 segmenters on scenes" in text and "분할 모델 3개" in text
+    assert '<td>원</td><td>0.700</td><td class="best">0.800</td>' in text and "<td>0.300</td><td>–</td>" in text
+    assert "| 원 | 0.700 | **0.800** |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    with (tmp_path / "compare.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert rows["segnet"]["IoU_원"] == "0.8" and rows["segnet"]["IoU_star"] == rows["c"]["mean_IoU"] == ""
+    assert rows["fcn"]["mean_IoU"] == "0.5"
+    terminal = tables.text(race)
+    assert "mean IoU" in terminal and "0.800" in terminal
 
 
 def test_a_race_that_nobody_finished(tmp_path):

@@ -14,6 +14,7 @@ from siseon.comparison.reading import (
     choice,
     fastest,
     milliseconds,
+    of_classes,
     quotient,
     ranked,
     reading,
@@ -131,6 +132,33 @@ def test_classifiers_are_judged_by_accuracy():
     )  # fmt: skip
     assert said.en == "vgg16 is the most accurate: accuracy 0.970, then lenet with 0.900."
     assert said.ko == "가장 정확한 것은 vgg16(정확도 0.970)이고, 다음은 lenet(0.900)이다."
+
+
+def segmenters(*rows):
+    results = [
+        result(name, iou, task="segmentation", per_class={"원": circle, "star": star})
+        for name, iou, circle, star in rows
+    ]
+    return race(*results, task="segmentation")
+
+
+def test_segmenters_are_judged_by_the_mean_iou():
+    said = accuracy(segmenters(("fcn", 0.7, 0.9, 0.5), ("segnet", 0.6, 0.95, 0.25)))
+    assert said.en == "fcn is the most accurate: mean IoU 0.700, then segnet with 0.600."
+    assert said.ko == "가장 정확한 것은 fcn(평균 IoU 0.700)이고, 다음은 segnet(0.600)이다."
+    blind = accuracy(segmenters(("fcn", 0.5, 1.0, 0.0)))  # no more than saying one class everywhere
+    assert blind.en == "fcn has not learnt much in 5 minutes: mean IoU 0.50."
+
+
+def test_the_classes_of_segmenters():
+    won, hardest = of_classes(segmenters(("fcn", 0.7, 0.9, 0.5), ("segnet", 0.6, 0.8, math.nan)))
+    assert won.en == "fcn has the highest IoU in 1 of 2 classes."
+    assert won.ko == "클래스 2개 가운데 1개에서 fcn의 IoU가 가장 높다."
+    assert hardest.en == "The hardest class is star: its best IoU is 0.50."
+    assert hardest.ko.startswith("가장 어려운 클래스는 star로, 가장 높은 IoU가 0.50이다")
+    assert len(of_classes(segmenters(("fcn", 0.7, 0.9, 0.5)))) == 1
+    assert len(reading(segmenters(("fcn", 0.7, 0.9, 0.5), ("segnet", 0.6, 0.8, 0.4)))) == 5
+    assert of_classes(race(YOLO)) == []
 
 
 def test_small_objects():

@@ -150,7 +150,9 @@ def test_the_seed_is_the_run():
     assert first == again != other
 
 
-def test_usual_values_become_those_of_the_game_and_others_stay():
+def test_what_nobody_gave_becomes_that_of_the_game_and_what_was_given_stays():
+    assert (suited(Recipe(batch=8)).batch, suited(Recipe().changed(momentum=0.9)).momentum) == (8, 0.9)
+    assert suited(Recipe(batch=8).changed(seed=1)).batch == 8
     recipe = suited(Recipe(epochs=3, lr=0.01))
     assert (recipe.epochs, recipe.lr) == (3, 0.01)
     assert (recipe.batch, recipe.momentum, recipe.schedule, recipe.scale) == (64, 0.5, "constant", (1.0, 1.0))

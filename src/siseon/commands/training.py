@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, Suppress
 
 from siseon.commands.generation import play_anew, play_on
 from siseon.commands.networks import option, trained
@@ -31,6 +31,7 @@ def train(
     options: tuple[str, ...] = (),
     resume: Path | None = None,
     out: Path | None = None,
+    given: Suppress[frozenset[str] | None] = None,
 ) -> None:
     """Train a model, evaluate the best epoch on the test pictures, and leave all in a run folder.
 
@@ -39,6 +40,7 @@ def train(
         options: further arguments of the model as name=value, e.g. pyramid=false
         resume: run folder to go on with, as if it had never stopped; needs no other option
         out: run folder to make; runs/train-N if left out
+        given: the settings that hold, whatever suits the model; all of them if left out
     """
     from siseon.data.open_data import open_data
     from siseon.evaluation import validate
@@ -57,17 +59,18 @@ def train(
     if not recipe.model or not recipe.data:
         missing = "a model" if not recipe.model else "--data"
         raise RecipeError(f"{missing} is missing", "For example: siseon train faster_rcnn_mini --data scenes")
-    plain = _of_a_size_that_suits(Recipe(**{**recipe.model_dump(), "options": dict(map(option, options))}))
+    chosen = recipe.model_dump(include=None if given is None else {"model", *given})
+    plain = _of_a_size_that_suits(Recipe(**{**chosen, "options": dict(map(option, options))}))
     if entry(plain.model).task == "generation":
         with results(out, "train") as folder:
             return play_anew(plain, folder)
     if entry(plain.model).task == "control":
         raise RecipeError(f"{plain.model} learns a game, not from pictures", "For example: siseon play breakout_mini")
     data = open_data(plain.data, task=cast("Task", entry(plain.model).task), language=plain.lang)
-    given = {"classes": data.classes, **plain.options}
+    arguments = {"classes": data.classes, **plain.options}
     if plain.backbone is not None:
-        given["backbone"] = plain.backbone
-    model = build(plain.model, weights=plain.weights, **given)
+        arguments["backbone"] = plain.backbone
+    model = build(plain.model, weights=plain.weights, **arguments)
     with results(out, "train") as folder:
         fit(model, data, out=folder, recipe=plain, evaluate=validate)
     _test(folder, plain)

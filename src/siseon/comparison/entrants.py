@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from siseon import zoo
-from siseon.data.dataset import Data
+from siseon.comparison.kinds import KINDS
+from siseon.data.dataset import Data, Task
 from siseon.data.open_data import BUILT_IN
 from siseon.interface import DataError, RecipeError
 
@@ -54,22 +55,27 @@ def _model(name: str, family: Family) -> str:
     raise RecipeError(f'there is no model "{name}"', f"{meant}siseon models lists all {len(zoo.ZOO)}")
 
 
+def task_of(names: Sequence[str]) -> Task | None:
+    """What data has to be opened for: segmentation where all models are for it, else whatever the data is for."""
+    tasks = {
+        zoo.entry(model).task
+        for name in names
+        for model in (name, f"{name}_mini", f"{name}_mobilenet_v2")
+        if model in zoo.ZOO
+    }
+    return "segmentation" if tasks == {"segmentation"} else None
+
+
 def _check_tasks(models: Sequence[str], data: Data) -> None:
-    maps = [model for model in models if zoo.entry(model).task == "segmentation"]
-    if maps:
-        raise RecipeError(
-            f"{maps[0]} is for segmentation, which is not compared yet",
-            "Train and evaluate each: siseon train, evaluate",
-        )
     tasks: dict[str, str] = {}
     for model in models:
         tasks.setdefault(zoo.entry(model).task, model)
     if len(tasks) > 1:
         said = " and ".join(f"{model} is for {task}" for task, model in tasks.items())
         raise RecipeError(f"{said}: they cannot be compared", "Name models of one task")
-    if "captioning" in tasks:
-        raise RecipeError(f"{tasks['captioning']} says sentences, which are not raced", "Use siseon train and evaluate")
+    task, model = next(iter(tasks.items()))
+    if task not in KINDS:
+        raise RecipeError(f"{model} is for {task}, which is not raced", "Use siseon train and evaluate")
     if data.task not in tasks:
-        task, model = next(iter(tasks.items()))
         remedy = f"Take models of that task; siseon models --task {data.task} lists them"
         raise DataError(f"{model} is for {task}, the data {data.name} for {data.task}", remedy)

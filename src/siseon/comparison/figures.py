@@ -1,4 +1,4 @@
-"""The three plots of the race: where the time goes, accuracy against speed, accuracy by the size of the objects."""
+"""The plots of the race: where the time goes, accuracy against speed, accuracy by the size of objects or by class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.transforms import Bbox
 from siseon import drawing
 from siseon.comparison.reading import best_trades, milliseconds, share
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.tables import shown, stages_of
+from siseon.comparison.tables import classes_of, shown, stages_of
 from siseon.comparison.words import COLUMNS, SIZES, STAGES, Language, Text
 
 STAGE_COLOURS = {
@@ -46,6 +46,8 @@ def draw(comparison: Comparison, languages: tuple[Language, ...]) -> list[Path]:
         ]
         if comparison.task == "detection":
             drawn.append(sizes(comparison.finished, languages, comparison.folder / "sizes.png"))
+        if comparison.task == "segmentation":
+            drawn.append(by_class(comparison, comparison.folder / "classes.png"))
     return drawn
 
 
@@ -155,6 +157,29 @@ def sizes(results: Sequence[Result], languages: tuple[Language, ...], path: Path
     axes.margins(y=0.12)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     _plain(axes, vertical=True)
+    return _saved(figure, path)
+
+
+def by_class(comparison: Comparison, path: Path) -> Path:
+    """A group of lying bars for each class, a bar for each model: its IoU."""
+    results, classes = comparison.finished, classes_of(comparison)
+    figure = _figure(9, 1.2 + len(classes) * (0.15 + 0.18 * len(results)))
+    axes = figure.add_subplot()
+    height = 0.8 / len(results)
+    for number, result in enumerate(results):
+        places = [group - 0.4 + height * (number + 0.5) for group in range(len(classes))]
+        values = [result.of_class(name) for name in classes]
+        lengths = [value if math.isfinite(value) else 0.0 for value in values]
+        axes.barh(places, lengths, 0.92 * height, label=result.model, color=MODEL_COLOURS[number % len(MODEL_COLOURS)])
+        for place, value, length in zip(places, values, lengths, strict=True):
+            text = f"{value:.2f}" if math.isfinite(value) else "–"
+            axes.annotate(text, (length, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.invert_yaxis()
+    axes.set_xlabel("IoU")
+    axes.margins(x=0.08, y=0.02)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _plain(axes)
     return _saved(figure, path)
 
 

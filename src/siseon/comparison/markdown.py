@@ -8,7 +8,7 @@ from siseon.comparison.photographs import Sheet, answering
 from siseon.comparison.reading import reading
 from siseon.comparison.remarks import conditions, figures, stage_meanings, title
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.tables import best, columns, shown, value
+from siseon.comparison.tables import best, best_of_class, classes_of, columns, shown, value
 from siseon.comparison.words import COLUMNS, HEADINGS, Language
 
 
@@ -26,6 +26,8 @@ def markdown(comparison: Comparison, sheets: Sequence[Sheet], languages: tuple[L
         lines += [f"## {HEADINGS[heading].within(languages)}", "", f"![{heading}]({file})", ""]
         if heading == "stages":
             lines += [f"- {meaning.within(languages)}" for meaning in stage_meanings(comparison)] + [""]
+        if heading == "classes":
+            lines += _classes(comparison, languages)
     if sheets:
         lines += [f"## {HEADINGS['photos'].within(languages)}", "", *_photos(comparison, sheets, languages), ""]
     if comparison.failed:
@@ -37,10 +39,25 @@ def markdown(comparison: Comparison, sheets: Sequence[Sheet], languages: tuple[L
     return "\n".join(lines)
 
 
+def _classes(comparison: Comparison, languages: tuple[Language, ...]) -> list[str]:
+    """The figure of each class, a column for each model."""
+    models = comparison.finished
+    rows = [
+        [name, *(_bold(result.of_class(name), best_of_class(comparison, name)) for result in models)]
+        for name in classes_of(comparison)
+    ]
+    return _markdown_table([HEADINGS["class"].within(languages), *(result.model for result in models)], rows)
+
+
+def _bold(number: float, most: float) -> str:
+    text = shown("mean_IoU", number)
+    return f"**{text}**" if number == most else text
+
+
 def _photos(comparison: Comparison, sheets: Sequence[Sheet], languages: tuple[Language, ...]) -> list[str]:
     """The pictures; of classification a table with the answers to each."""
     images = [f"![{sheet.file.stem}]({sheet.file.relative_to(comparison.folder).as_posix()})" for sheet in sheets]
-    if comparison.task == "detection":
+    if comparison.task != "classification":
         return images
     head = ["", HEADINGS["truth"].within(languages), *(result.model for result in answering(comparison))]
     rows = [

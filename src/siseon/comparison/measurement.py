@@ -40,7 +40,10 @@ COUNTED = 3
 
 @dataclass
 class Timing:
-    """The seconds of each stage in the prediction of each picture, and the predictions, by the picture's place."""
+    """The seconds of each stage in the prediction of each picture, and what was predicted, by the picture's place.
+
+    predictions: of the pictures that are shown; those of all, with the maps of large photos, would fill the memory.
+    """
 
     seconds: dict[int, dict[str, float]] = field(default_factory=dict)
     predictions: dict[int, Prediction] = field(default_factory=dict)
@@ -52,29 +55,34 @@ class Timing:
 
 
 def timed(
-    models: Mapping[str, Model], photos: Sequence[np.ndarray], fail: Callable[[str, Exception], None]
+    models: Mapping[str, Model], photos: Sequence[np.ndarray], fail: Callable[[str, Exception], None], *, shown: int
 ) -> dict[str, Timing]:
-    """Predict every photo with every model, singly, in turns. A model that fails is told to `fail` and left out."""
+    """Predict every photo with every model, singly, in turns, and keep the predictions of the first `shown`.
+
+    A model that fails is told to `fail` and left out.
+    """
     timings = {name: Timing() for name in models}
     for turn in range(min(TURNS, len(photos))):
         for name, model in models.items():
             if name not in timings:
                 continue
             try:
-                _turn(model, photos, range(turn, len(photos), TURNS), timings[name])
+                _turn(model, photos, range(turn, len(photos), TURNS), timings[name], shown)
             except Exception as fault:  # whatever goes wrong in one model, the race goes on
                 del timings[name]
                 fail(name, fault)
     return timings
 
 
-def _turn(model: Model, photos: Sequence[np.ndarray], places: range, timing: Timing) -> None:
+def _turn(model: Model, photos: Sequence[np.ndarray], places: range, timing: Timing, shown: int) -> None:
     model.predict([negative(photos[places[0]])], batch=1)
     for place in places:
         with measured() as seconds:
             start = perf_counter()
-            (timing.predictions[place],) = model.predict([photos[place]], batch=1)
+            (prediction,) = model.predict([photos[place]], batch=1)
             total = perf_counter() - start
+        if place < shown:
+            timing.predictions[place] = prediction
         timing.seconds[place] = {**seconds, REST: max(total - sum(seconds.values()), 0.0)}
 
 

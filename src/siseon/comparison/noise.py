@@ -9,50 +9,16 @@ in it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import cast
+from collections.abc import Sequence
 
 import numpy as np
 
-from siseon.answers import Answer
-from siseon.data.dataset import Annotation, Task
-from siseon.evaluation import Evaluation, Model, evaluate
-from siseon.interface import Prediction
+from siseon.answers import JUDGES
+from siseon.evaluation import Evaluation
 
 GROUPS = 10
 SURE = 2.0
 """How many standard errors make a difference."""
-
-
-class _Part:
-    """Some of the answers of an evaluation as data whose pictures need not be seen again."""
-
-    def __init__(self, answers: Sequence[Answer], task: Task, classes: tuple[str, ...]) -> None:
-        self.answers, self.task, self.classes = answers, task, classes
-
-    def __len__(self) -> int:
-        return len(self.answers)
-
-    def annotation(self, index: int) -> Annotation:
-        """What is known of the picture."""
-        return self.answers[index].annotation
-
-    def picture(self, index: int) -> np.ndarray:
-        """A pixel: who answers knows the answer."""
-        return np.zeros((1, 1, 3), np.uint8)
-
-
-class _Replay:
-    """Gives the answers again, in order, as a model."""
-
-    def __init__(self, part: _Part) -> None:
-        self.task, self.classes = part.task, part.classes
-        self._left: Iterator[Answer] = iter(part.answers)
-        self.predict: Callable[..., list[Prediction]] = self._next
-
-    def _next(self, pictures: Sequence[np.ndarray], **options: object) -> list[Prediction]:
-        return [next(self._left).prediction for _ in pictures]
 
 
 def values_without(evaluation: Evaluation, names: Sequence[str]) -> dict[str, list[float]]:
@@ -63,12 +29,8 @@ def values_without(evaluation: Evaluation, names: Sequence[str]) -> dict[str, li
     if groups < 2:
         return found
     for group in range(groups):
-        rest = [
-            replace(answer, index=place)
-            for place, answer in enumerate(a for number, a in enumerate(answers) if number % groups != group)
-        ]
-        part = _Part(rest, evaluation.task, evaluation.classes)
-        figures = evaluate(cast(Model, _Replay(part)), part, batch=64).metrics
+        rest = [answer for number, answer in enumerate(answers) if number % groups != group]
+        figures, *_ = JUDGES[evaluation.task](rest, evaluation.classes)
         for name, values in found.items():
             values.append(figures[name])
     return found

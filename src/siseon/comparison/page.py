@@ -11,7 +11,7 @@ from siseon.comparison.photographs import Sheet, answering
 from siseon.comparison.reading import reading
 from siseon.comparison.remarks import conditions, figures, stage_meanings, title
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.tables import best, columns, shown, stages_of, value
+from siseon.comparison.tables import best, best_of_class, classes_of, columns, shown, stages_of, value
 from siseon.comparison.words import COLUMNS, HEADINGS, STAGES, Language, Text
 
 STYLE = """
@@ -70,6 +70,8 @@ def html(comparison: Comparison, sheets: Sequence[Sheet], languages: tuple[Langu
         body = _picture(comparison.folder / file, heading=HEADINGS[name])
         if name == "stages":
             body += _stages(comparison, languages) + _list(stage_meanings(comparison), languages, "notes")
+        if name == "classes":
+            body += _classes(comparison, languages)
         parts.append(_section(name, languages, body))
     if sheets:
         parts.append(_section("photos", languages, _photos(comparison, sheets, languages)))
@@ -141,8 +143,7 @@ def _results(comparison: Comparison, languages: tuple[Language, ...]) -> str:
 
 def _cell(comparison: Comparison, result: Result, column: str) -> str:
     number = value(result, column)
-    mark = ' class="best"' if number == best(comparison, column) else ""
-    return f"<td{mark}>{escape(shown(column, number))}</td>"
+    return _marked(shown(column, number), marked=number == best(comparison, column))
 
 
 def _stages(comparison: Comparison, languages: tuple[Language, ...]) -> str:
@@ -160,15 +161,32 @@ def _stages(comparison: Comparison, languages: tuple[Language, ...]) -> str:
     return _table(head, rows)
 
 
+def _classes(comparison: Comparison, languages: tuple[Language, ...]) -> str:
+    """The figure of each class, a column for each model; the best is marked."""
+    head = f"<th>{both(HEADINGS['class'], languages)}</th>"
+    head += "".join(f"<th>{escape(result.model)}</th>" for result in comparison.finished)
+    rows = []
+    for name in classes_of(comparison):
+        most = best_of_class(comparison, name)
+        figures = [result.of_class(name) for result in comparison.finished]
+        cells = "".join(_marked(shown("mean_IoU", figure), marked=figure == most) for figure in figures)
+        rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
+    return _table(head, rows)
+
+
+def _marked(text: str, *, marked: bool) -> str:
+    mark = ' class="best"' if marked else ""
+    return f"<td{mark}>{escape(text)}</td>"
+
+
 def _time(time: float | None, most: float) -> str:
     if time is None:
         return "<td>–</td>"
-    mark = ' class="best"' if time == most else ""
-    return f"<td{mark}>{shown('milliseconds', time)}</td>"
+    return _marked(shown("milliseconds", time), marked=time == most)
 
 
 def _photos(comparison: Comparison, sheets: Sequence[Sheet], languages: tuple[Language, ...]) -> str:
-    if comparison.task == "detection":
+    if comparison.task != "classification":
         return "\n".join(f"<figure>{_image(sheet.file, sheet.file.stem)}</figure>" for sheet in sheets)
     head = f"<th></th><th>{both(HEADINGS['truth'], languages)}</th>"
     head += "".join(f"<th>{escape(result.model)}</th>" for result in answering(comparison))

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 
 from siseon import drawing, pictures
+from siseon.comparison.kinds import KINDS
 from siseon.comparison.result import Comparison, Result
 from siseon.comparison.words import HEADINGS, Language
 from siseon.data.dataset import Annotation
-from siseon.interface import Classification, Detections, Prediction
+from siseon.interface import VOID, Classification, Detections, Prediction, Segmentation
 
-SHOWN = {"detection": 6, "classification": 16}
-"""How many pictures are shown."""
 COLUMNS = 4
 
 
@@ -37,13 +36,16 @@ class Sheet(NamedTuple):
 
 
 def draw(comparison: Comparison, photos: Sequence[Photo], languages: tuple[Language, ...]) -> list[Sheet]:
-    """Write the first photos into the folder photos: for detection the truth and every model's boxes on one sheet."""
+    """Write the first photos into the folder photos: the truth and every model's boxes, or map, on one sheet."""
     folder = comparison.folder / "photos"
     sheets = []
-    for number, photo in enumerate(photos[: SHOWN[comparison.task]], start=1):
+    for number, photo in enumerate(photos[: KINDS[comparison.task].shown], start=1):
         path = folder / f"{number:02}.jpg"
         if comparison.task == "detection":
             _write_boxes(comparison, photo, languages, path)
+            sheets.append(Sheet(path))
+        elif comparison.task == "segmentation":
+            _write_maps(comparison, photo, languages, path)
             sheets.append(Sheet(path))
         else:
             pictures.write(drawing.contact_sheet([photo.pixels]), path)
@@ -67,6 +69,24 @@ def _write_boxes(comparison: Comparison, photo: Photo, languages: tuple[Language
         tiles.append(drawing.draw(photo.pixels, answer.above(result.score)))
         captions.append(f"{result.model} (≥ {result.score:.0%})")
     pictures.write(drawing.contact_sheet(tiles, captions, columns=COLUMNS), path)
+
+
+def _write_maps(comparison: Comparison, photo: Photo, languages: tuple[Language, ...], path: Path) -> None:
+    """The true map and those of the models over the picture, and the colours of the classes below."""
+    truth = photo.annotation.semantic
+    assert truth is not None
+    known = truth != VOID
+    tiles = [drawing.tinted(photo.pixels, truth, comparison.classes)]
+    captions = [HEADINGS["truth"].within(languages)]
+    for result in answering(comparison):
+        answer = photo.answers[result.model]
+        assert isinstance(answer, Segmentation)
+        found = answer.labels.to(torch.uint8).numpy()
+        tiles.append(drawing.tinted(photo.pixels, found, comparison.classes))
+        captions.append(f"{result.model} ({(found == truth)[known].mean():.0%})" if known.any() else result.model)
+    sheet = drawing.contact_sheet(tiles, captions, columns=COLUMNS)
+    entries = [(drawing.swatch(label, name), name) for label, name in enumerate(comparison.classes)]
+    pictures.write(np.concatenate([sheet, drawing.legend(entries, sheet.shape[1], letters=20)]), path)
 
 
 def _answered(comparison: Comparison, photo: Photo, path: Path) -> Sheet:

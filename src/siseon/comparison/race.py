@@ -29,7 +29,8 @@ from torch import nn
 
 from siseon import weights
 from siseon.comparison import measurement, noise, result, settings
-from siseon.comparison.entrants import Entrant, Family, entrants
+from siseon.comparison.entrants import Entrant, Family, entrants, task_of
+from siseon.comparison.kinds import KINDS
 from siseon.comparison.photographs import Photo
 from siseon.comparison.progress import Standing, clock
 from siseon.comparison.reading import reading
@@ -38,10 +39,10 @@ from siseon.comparison.result import Comparison, Result
 from siseon.comparison.settings import Own
 from siseon.comparison.tables import text
 from siseon.comparison.words import Language
-from siseon.data.dataset import Annotation, Data, Dataset
+from siseon.data.dataset import Annotation, Data, Dataset, Maps
 from siseon.data.open_data import open_data
 from siseon.evaluation import Evaluation, Model, evaluate, validate
-from siseon.interface import PictureError, RecipeError, SiseonError
+from siseon.interface import DataError, PictureError, RecipeError, SiseonError
 from siseon.metrics import confusion_of_detections
 from siseon.training import checkpoint
 from siseon.training.checkpoint import MANIFEST
@@ -53,8 +54,6 @@ from siseon.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=100_000, minutes=5, scale=(1.0, 1.0), brightness=0, contrast=0, saturation=0, hue=0)
 """The minutes end the training; the epochs never do."""
-VALIDATED = {"detection": 100, "classification": 500}
-"""On how many validation pictures at most each epoch is judged: those of a slow model take its minutes too."""
 SCORES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Scores from which detections may be shown."""
 
@@ -108,7 +107,7 @@ def compare(
     passed over. Raises RecipeError or DataError for what cannot be compared, or where `out` holds another race; Stopped
     after Ctrl-C.
     """
-    opened = data if isinstance(data, Data) else open_data(data)
+    opened = data if isinstance(data, Data) else open_data(data, task=task_of(models))
     recipe = recipe.changed(data=opened.name if isinstance(data, Data) else settings.lasting(data), **changes)
     if photos < 1:
         raise RecipeError(f"photos = {photos} makes no sense", "Give 1 or more")
@@ -221,6 +220,10 @@ class _Some:
     def picture(self, index: int) -> np.ndarray:
         return self.dataset.picture(self.places[index])
 
+    def semantic(self, index: int) -> np.ndarray:
+        """Asked for only where the task is segmentation."""
+        return cast(Maps, self.dataset).semantic(self.places[index])
+
 
 def evenly(length: int, count: int) -> list[int]:
     """At most `count` places in 0..length-1, equally far apart."""
@@ -229,20 +232,21 @@ def evenly(length: int, count: int) -> list[int]:
 
 
 def _validate(model: nn.Module, dataset: Dataset) -> dict[str, float]:
-    return validate(model, _Some(dataset, VALIDATED[dataset.task]))
+    return validate(model, _Some(dataset, KINDS[dataset.task].validated))
 
 
 def _judged(race: Race, entrant: Entrant, run: Run, folder: Path, *, seconds: float) -> Result:
     """The trained model on the test pictures, with its own report in the folder `test`."""
     model = cast(Model, run.model.to(device_of(race.recipe)).eval())
     evaluation = evaluate(model, race.data, batch=race.recipe.batch, out=folder / "test")
-    main = next(iter(evaluation.metrics))
+    kind = KINDS[race.data.task]
     network = cast(nn.Module, model)
     return Result(
         entrant.given,
         entrant.model,
         figures=evaluation.metrics,
-        without=noise.values_without(evaluation, (main, "AP_small")),
+        per_class={name: row[kind.each] for name, row in evaluation.per_class.items() if kind.each},
+        without=noise.values_without(evaluation, kind.noisy),
         score=_score_to_show(evaluation),
         epochs=len(run.history),
         seconds=seconds,
@@ -268,6 +272,7 @@ def _score_to_show(evaluation: Evaluation) -> float:
 
 def _measured(race: Race, results: Sequence[Result]) -> tuple[list[Result], list[Photo]]:
     """The results with what a prediction costs, and the photos with what was predicted."""
+    shown = KINDS[race.data.task].shown
     photos = _photos(race.data.test, race.photos)
     arrays = [photo.pixels for photo in photos]
     found = {entry.model: entry for entry in results}
@@ -284,7 +289,7 @@ def _measured(race: Race, results: Sequence[Result]) -> tuple[list[Result], list
                 )
             except Exception as fault:  # as above
                 fail(entry.model, fault)
-    timings = measurement.timed(models, arrays, fail)
+    timings = measurement.timed(models, arrays, fail, shown=shown)
     for name, timing in timings.items():
         race.say(f"{name}: {sum(timing.stages().values()):.3g} ms a picture")
         found[name] = replace(
@@ -295,17 +300,20 @@ def _measured(race: Race, results: Sequence[Result]) -> tuple[list[Result], list
         )
     answered = [
         photo._replace(answers={name: timing.predictions[place] for name, timing in timings.items()})
-        for place, photo in enumerate(photos)
+        for place, photo in enumerate(photos[:shown])
     ]
-    return list(found.values()), answered
+    return list(found.values()), [*answered, *photos[shown:]]
 
 
 def _photos(dataset: Dataset, count: int) -> list[Photo]:
-    """Evenly chosen pictures that can be read."""
+    """Evenly chosen pictures that can be read, with their maps where there are some."""
     photos = []
     for number in evenly(len(dataset), count):
-        with suppress(PictureError):
-            photos.append(Photo(dataset.picture(number), dataset.annotation(number), {}))
+        with suppress(PictureError, DataError):
+            known = dataset.annotation(number)
+            if dataset.task == "segmentation":
+                known = replace(known, semantic=cast(Maps, dataset).semantic(number))
+            photos.append(Photo(dataset.picture(number), known, {}))
     if not photos:
         raise SiseonError("none of the test pictures can be read", "See what is wrong with them: siseon check")
     return photos
@@ -326,7 +334,7 @@ def _comparison(race: Race, results: Sequence[Result], *, timed: int) -> Compari
         race.data.task,
         race.data.name,
         race.data.classes,
-        "AP50" if race.data.task == "detection" else "accuracy",
+        KINDS[race.data.task].main,
         race.recipe.minutes or 0.0,
         race.recipe.seed,
         int(max((entry.figure("pictures") for entry in judged), default=0)),

@@ -11,7 +11,8 @@ from itertools import pairwise
 
 from siseon.comparison import noise
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.words import STAGES, Text
+from siseon.comparison.tables import best_of_class, classes_of
+from siseon.comparison.words import COLUMNS, STAGES, Text
 from siseon.language.particles import with_particle
 
 ALIKE = 1.1
@@ -23,7 +24,7 @@ NOTHING_LEARNT = 0.05
 
 
 def reading(comparison: Comparison) -> list[Text]:
-    """The sentences: bottlenecks, speed, where time was saved, small objects, accuracy, what to choose from."""
+    """The sentences: bottlenecks, speed, where time was saved, objects or classes, accuracy, what to choose from."""
     timed = [result for result in comparison.finished if result.stages]
     sentences: list[Text] = []
     if timed:
@@ -35,6 +36,8 @@ def reading(comparison: Comparison) -> list[Text]:
         if comparison.task == "detection":
             sentences.append(small_objects(comparison.finished))
         sentences.append(accuracy(comparison))
+        if comparison.task == "segmentation":
+            sentences += of_classes(comparison)
     if len(timed) > 2:
         sentences += choice(timed, comparison.main)
     return sentences
@@ -170,22 +173,24 @@ def small_objects(results: Sequence[Result]) -> Text:
 def accuracy(comparison: Comparison) -> Text:
     """Who is most accurate."""
     main = comparison.main
-    name = Text("accuracy", "정확도") if main == "accuracy" else Text(main, main)
+    name = COLUMNS[main]
     best, alike, behind = ranked(comparison.finished, main)
     value = best.figure(main)
+    blind = learnt_nothing(best, main)
     if not math.isfinite(value):
         return Text("The test pictures cannot tell the accuracy.", "시험 그림으로는 정확도를 알 수 없다.")
-    if main == "AP50" and value < NOTHING_LEARNT and len(comparison.finished) == 1:
+    if blind and len(comparison.finished) == 1:
         return Text(
-            f"{best.model} has not learnt much in {comparison.minutes:g} minutes: AP50 {value:.2f}.",
+            f"{best.model} has not learnt much in {comparison.minutes:g} minutes: {name.en} {value:.2f}.",
             f"{with_particle(best.model, '은/는')} {comparison.minutes:g}분 동안 제대로 배우지 못했다"
-            f"(AP50 {value:.2f}).",
+            f"({name.ko} {value:.2f}).",
         )
-    if main == "AP50" and value < NOTHING_LEARNT:
+    if blind:
         return Text(
-            f"None has learnt much in {comparison.minutes:g} minutes: the best, {best.model}, has AP50 {value:.2f}.",
-            f"{comparison.minutes:g}분 동안 제대로 배운 모델이 없다. 가장 나은 {best.model}의 AP50이 "
-            f"{with_particle(f'{value:.2f}', '이다/다')}.",
+            f"None has learnt much in {comparison.minutes:g} minutes: the best, {best.model}, has {name.en} "
+            f"{value:.2f}.",
+            f"{comparison.minutes:g}분 동안 제대로 배운 모델이 없다. 가장 나은 {best.model}의 "
+            f"{with_particle(name.ko, '이/가')} {with_particle(f'{value:.2f}', '이다/다')}.",
         )
     if not alike and not behind:
         return Text(
@@ -209,6 +214,47 @@ def accuracy(comparison: Comparison) -> Text:
         f"가장 정확한 것은 {with_particle(f'{best.model}({name.ko} {value:.3f})', '이고/고')}, 다음은 "
         f"{_and_value(following, main, 3)}.",
     )
+
+
+def learnt_nothing(result: Result, main: str) -> bool:
+    """Whether a main figure is so low that the training was too short: of maps, no more than one class can give."""
+    if main == "mean_IoU":
+        return result.figure(main) <= 1 / max(len(result.per_class), 1)
+    return main == "AP50" and result.figure(main) < NOTHING_LEARNT
+
+
+def of_classes(comparison: Comparison) -> list[Text]:
+    """Who has the highest IoU in how many classes, and which class nobody does well. Nothing for one class."""
+    classes = classes_of(comparison)
+    if len(classes) < 2:
+        return []
+    won = {
+        result.model: sum(result.of_class(name) == best_of_class(comparison, name) for name in classes)
+        for result in comparison.finished
+    }
+    most = max(won, key=lambda model: won[model])
+    tops = {name: max(_finite(result.of_class(name)) for result in comparison.finished) for name in classes}
+    hardest = min(tops, key=lambda name: tops[name])
+    sentences = [
+        Text(
+            f"The hardest class is {hardest}: its best IoU is {tops[hardest]:.2f}.",
+            f"가장 어려운 클래스는 {with_particle(hardest, '으로/로')}, 가장 높은 IoU가 "
+            f"{with_particle(f'{tops[hardest]:.2f}', '이다/다')}.",
+        )
+    ]
+    if len(comparison.finished) < 2 or not won[most]:
+        return sentences
+    return [
+        Text(
+            f"{most} has the highest IoU in {won[most]} of {len(classes)} classes.",
+            f"클래스 {len(classes)}개 가운데 {won[most]}개에서 {most}의 IoU가 가장 높다.",
+        ),
+        *sentences,
+    ]
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
 
 
 def choice(results: Sequence[Result], main: str) -> list[Text]:
@@ -236,10 +282,11 @@ def choice(results: Sequence[Result], main: str) -> list[Text]:
 
 def best_trades(results: Iterable[Result], main: str) -> list[Result]:
     """The models that are clearly more accurate than every faster one, fastest first; none that learnt nothing."""
-    least = NOTHING_LEARNT if main == "AP50" else 0.0
     front: list[Result] = []
     for result in sorted(results, key=lambda entry: (entry.milliseconds, -entry.figure(main))):
-        if result.figure(main) >= least and (not front or _is_better(result, front[-1], main)):
+        if not math.isfinite(result.figure(main)) or learnt_nothing(result, main):
+            continue
+        if not front or _is_better(result, front[-1], main):
             front.append(result)
     return front
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from siseon.comparison import noise
+from siseon.comparison.kinds import KINDS
 from siseon.comparison.result import Comparison
 from siseon.comparison.tables import stages_of
-from siseon.comparison.words import MEANINGS, STAGES, Text
+from siseon.comparison.words import STAGES, Text
 
 FEW = 100
 """Fewer pictures than this are called few."""
@@ -13,11 +14,11 @@ FEW = 100
 
 def title(comparison: Comparison) -> Text:
     """What was compared on what."""
-    kind = Text("detectors", "검출기") if comparison.task == "detection" else Text("classifiers", "분류기")
+    kind = KINDS[comparison.task]
     count, minutes = len(comparison.results), comparison.minutes
     return Text(
-        f"{count} {kind.en if count > 1 else kind.en[:-1]} on {comparison.data}, {minutes:g} minutes each",
-        f"{comparison.data} 자료로 비교한 {kind.ko} {count}개, 학습 시간 각 {minutes:g}분",
+        f"{count} {kind.models.en if count > 1 else kind.model} on {comparison.data}, {minutes:g} minutes each",
+        f"{comparison.data} 자료로 비교한 {kind.models.ko} {count}개, 학습 시간 각 {minutes:g}분",
     )
 
 
@@ -50,10 +51,8 @@ def conditions(comparison: Comparison) -> list[Text]:
 
 def stage_meanings(comparison: Comparison) -> list[Text]:
     """What each stage is."""
-    return [
-        Text(f"{STAGES[name].en}: {MEANINGS[name].en}", f"{STAGES[name].ko}: {MEANINGS[name].ko}")
-        for name in stages_of(comparison)
-    ]
+    known = [(STAGES[name], KINDS[comparison.task].meaning(name)) for name in stages_of(comparison)]
+    return [Text(f"{name.en}: {meaning.en}", f"{name.ko}: {meaning.ko}") for name, meaning in known]
 
 
 def _caution(comparison: Comparison) -> list[Text]:
@@ -92,5 +91,4 @@ def figures(comparison: Comparison) -> list[tuple[str, str]]:
     """(file, heading) of the plots that there are."""
     if not any(result.stages for result in comparison.finished):
         return []
-    plots = [("accuracy_speed.png", "trade"), ("stages.png", "stages")]
-    return [*plots, ("sizes.png", "sizes")] if comparison.task == "detection" else plots
+    return [("accuracy_speed.png", "trade"), ("stages.png", "stages"), *KINDS[comparison.task].plot]

@@ -20,8 +20,9 @@ REST = "rest"
 class Result:
     """One model. Where `failure` says why it did not finish, the figures are those it had until then.
 
-    name: as it was given; model: in the zoo. figures: those of the evaluation, the main one first; without: figure ->
-    its values with one tenth of the pictures left out, for the noise; score: from which its detections are shown, where
+    name: as it was given; model: in the zoo. figures: those of the evaluation, the main one first; per_class: class ->
+    the figure that is told of each class, where there is one (kinds.py); without: figure -> its values with one tenth
+    of the pictures left out, for the noise; score: from which its detections are shown, where
     its F1 is best. epochs and seconds: of the training, whatever it did. stages: milliseconds of each in one
     prediction, REST included; milliseconds: their sum. macs: of one prediction. weights and peak: megabytes of the
     tensors, and of what a prediction takes besides.
@@ -31,6 +32,7 @@ class Result:
     model: str
     failure: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    per_class: Mapping[str, float] = field(default_factory=dict)
     without: Mapping[str, list[float]] = field(default_factory=dict)
     score: float = 0.5
     epochs: int = 0
@@ -49,6 +51,10 @@ class Result:
     def figure(self, name: str) -> float:
         """A figure of the evaluation; nan where there is none."""
         return self.figures.get(name, math.nan)
+
+    def of_class(self, name: str) -> float:
+        """The figure of a class; nan where there is none."""
+        return self.per_class.get(name, math.nan)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it: numbers without meaning are null."""

@@ -4,31 +4,51 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterable, Sequence
 from io import StringIO
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from siseon.comparison.kinds import KINDS
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.words import COLUMNS, STAGES
+from siseon.comparison.words import COLUMNS, HEADINGS, STAGES
 
-HIGHER = ("AP50", "AP", "AP75", "AP_small", "AP_medium", "AP_large", "accuracy", "top5", "macro_F1")
+HIGHER = tuple(name for kind in KINDS.values() for name in kind.figures)
 LOWER = ("milliseconds", "parameters", "macs", "weights", "peak")
-DETECTION = ("AP50", "AP", "AP_small", "AP_medium", "AP_large")
-CLASSIFICATION = ("accuracy", "top5", "macro_F1")
 
 
 def columns(comparison: Comparison) -> tuple[str, ...]:
     """The figures that the tables show: those that any model has."""
-    accuracies = DETECTION if comparison.task == "detection" else CLASSIFICATION
-    names = (*accuracies, *LOWER, "epochs", "seconds")
+    names = (*KINDS[comparison.task].figures, *LOWER, "epochs", "seconds")
     return tuple(name for name in names if any(math.isfinite(value(result, name)) for result in comparison.results))
 
 
 def stages_of(comparison: Comparison) -> list[str]:
     """The stages that any model has, in the order in which they are drawn."""
     return [name for name in STAGES if any(name in result.stages for result in comparison.results)]
+
+
+def classes_of(comparison: Comparison) -> list[str]:
+    """The classes of which any model has a figure."""
+    return [
+        name
+        for name in comparison.classes
+        if any(math.isfinite(result.of_class(name)) for result in comparison.finished)
+    ]
+
+
+def best_of_class(comparison: Comparison, name: str) -> float:
+    """The best figure of a class; nan where none is better than another."""
+    return highest(result.of_class(name) for result in comparison.finished)
+
+
+def highest(numbers: Iterable[float]) -> float:
+    """The highest of the finite numbers; nan where they are fewer than two, or all the same."""
+    known = [number for number in numbers if math.isfinite(number)]
+    return max(known) if len(set(known)) > 1 else math.nan
 
 
 def value(result: Result, column: str) -> float:
@@ -65,34 +85,47 @@ def shown(column: str, number: float) -> str:
 
 def best(comparison: Comparison, column: str) -> float:
     """The best figure of a column among those that finished; nan where none is better than another."""
-    numbers = [n for n in (value(result, column) for result in comparison.finished) if math.isfinite(n)]
-    if len(numbers) < 2 or len(set(numbers)) < 2 or column not in HIGHER + LOWER:
-        return math.nan
-    return max(numbers) if column in HIGHER else min(numbers)
+    numbers = [value(result, column) for result in comparison.finished]
+    if column in HIGHER:
+        return highest(numbers)
+    return -highest(-number for number in numbers) if column in LOWER else math.nan
 
 
 def text(comparison: Comparison) -> str:
     """The most telling figures for a terminal."""
     names = [name for name in columns(comparison) if name not in ("AP_medium", "weights", "peak", "seconds")]
-    table = Table(*(COLUMNS[name].en for name in ("model", *names)), box=box.SIMPLE_HEAD)
+    rows = [(result.model, *(shown(name, value(result, name)) for name in names)) for result in comparison.results]
+    page = StringIO()
+    console = Console(file=page, width=110, no_color=True)
+    console.print(_table([COLUMNS[name].en for name in ("model", *names)], rows))
+    classes = classes_of(comparison)
+    if classes:
+        models = comparison.finished
+        cells = [(name, *(shown("mean_IoU", result.of_class(name)) for result in models)) for name in classes]
+        console.print(_table([HEADINGS["classes"].en, *(result.model for result in models)], cells))
+    return page.getvalue().rstrip()
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(*head, box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
-    for result in comparison.results:
-        table.add_row(result.model, *(shown(name, value(result, name)) for name in names))
-    page = StringIO()
-    Console(file=page, width=110, no_color=True).print(table)
-    return page.getvalue().rstrip()
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def csv_text(comparison: Comparison) -> str:
     """One row a model, plain numbers; a stage's column ends in _ms. Write it with encoding utf-8-sig for Excel."""
-    stages = stages_of(comparison)
-    names = ["name", "model", *columns(comparison), *(f"{stage}_ms" for stage in stages), "shown_from_score", "failure"]
+    stages, classes, each = stages_of(comparison), classes_of(comparison), KINDS[comparison.task].each
+    parts = [*(f"{each}_{name}" for name in classes), *(f"{stage}_ms" for stage in stages)]
+    names = ["name", "model", *columns(comparison), *parts, "shown_from_score", "failure"]
     page = StringIO()
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(names)
     for result in comparison.results:
         numbers = [value(result, column) for column in columns(comparison)]
+        numbers += [result.of_class(name) for name in classes]
         numbers += [result.stages.get(stage, math.nan) for stage in stages]
         cells = [f"{number:.6g}" if math.isfinite(number) else "" for number in numbers]
         writer.writerow([result.name, result.model, *cells, result.score if result.stages else "", result.failure])

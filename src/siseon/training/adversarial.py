@@ -37,7 +37,7 @@ SETTINGS: Mapping[str, object] = {
     "warmup": 0.0, "clip": 0.0, "scale": (1.0, 1.0),
     "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0,
 }  # fmt: skip
-"""What a game wants where a recipe has its usual value: Adam as in section 4 of DCGAN (arXiv:1511.06434), no changes of
+"""What a game wants where a recipe says nothing: Adam as in section 4 of DCGAN (arXiv:1511.06434), no changes of
 the pictures, which the generator would learn too. Batches of 64 where the paper has 128: small sets need the steps."""
 
 UNTIL_TIME = 1000
@@ -94,12 +94,12 @@ def play(
 ) -> Run:
     """Let the two networks of a model play over data.train, whose labels are ignored; leave all in the folder `out`.
 
-    recipe: its fields with their usual values become those of SETTINGS; changes: fields that hold whatever they are.
+    recipe: fields that nobody gave become those of SETTINGS; changes: further fields of it.
     evaluate: judges an epoch on data.val; without it the best epoch is the last in which the generator had not
     collapsed. Raises RecipeError for settings that do not fit, DataError, Interrupted after Ctrl-C or SIGTERM, and
     SiseonError when a loss is no longer finite.
     """
-    recipe = suited((recipe or Recipe()).changed(**changes)).changed(**changes)
+    recipe = suited((recipe or Recipe()).changed(**changes))
     facts = preparation.contract(model)
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(model, recipe, data)
@@ -130,13 +130,10 @@ def resume(
 
 
 def suited(recipe: Recipe) -> Recipe:
-    """The recipe with SETTINGS in the fields that have their usual value; where minutes are given, they decide."""
-    usual = Recipe()
-    if recipe.minutes is not None and recipe.epochs == usual.epochs:
+    """The recipe with SETTINGS in the fields that nobody gave; where minutes are given, they decide."""
+    if recipe.minutes is not None and "epochs" not in recipe.model_fields_set:
         recipe = recipe.changed(epochs=UNTIL_TIME)
-    return recipe.changed(
-        **{name: SETTINGS[name] for name in SETTINGS if getattr(recipe, name) == getattr(usual, name)}
-    )
+    return recipe.changed(**{name: SETTINGS[name] for name in SETTINGS if name not in recipe.model_fields_set})
 
 
 def _play(training: Training, data: Data, evaluate: Evaluate | None, progress: Progress) -> Run:

@@ -92,8 +92,11 @@ class Recipe(BaseModel):
         return LEARNING_RATES[self.optimizer, self.weights is not None] if self.lr is None else self.lr
 
     def changed(self, **changes: object) -> Recipe:
-        """The same recipe with some fields changed. Raises RecipeError for a wrong name or value."""
-        return Recipe.model_validate({**self.model_dump(), **changes})
+        """The same recipe with some fields changed. Raises RecipeError for a wrong name or value.
+
+        A field that nobody gave stays so: `model_fields_set` of the new recipe has those of this one, and the changes.
+        """
+        return Recipe.model_validate({**self.model_dump(exclude_unset=True), **changes})
 
     def to_toml(self) -> str:
         """One line a field, with its meaning; fields that are left out stand as comments."""
