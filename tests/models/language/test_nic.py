@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from siseon import zoo
 from siseon.interface import RecipeError
-from siseon.models.language.nic import END, beam_search, nic
+from siseon.models.language.nic import END, beam_search, nic, words_there
 
 WORDS = ("dog", "runs", "개가", "뜁니다", ".")
 
@@ -124,6 +124,37 @@ def test_one_batch_is_learnt_by_heart():
     assert loss.item() < 0.05
     assert [caption.text for caption in model.said(features)] == ["Dog runs.", "개가 뜁니다.", "뜁니다"]
     assert all(caption.score > 0.9 for caption in model.said(features))
+
+
+def test_the_words_of_a_picture_are_those_of_all_its_sentences():
+    unknown = len(WORDS)
+    targets = torch.tensor([[[0, 1, 4], [0, unknown, END]], [[2, END, END], [END, END, END]]])
+    assert words_there(targets, len(WORDS)).tolist() == [[1, 1, 0, 0, 1], [0, 0, 1, 0, 0]]
+
+
+def test_attributes_add_a_loss_that_teaches_the_network_for_pictures():
+    """Pictures whose sentences differ in a word: the second loss alone tells them apart, through the body."""
+    model = nic(classes=WORDS, backbone="resnet_mini", units=8, embedding=8, resize=64, crop=64, attributes=2.0)
+    images = F.interpolate(torch.rand(2, 3, 4, 4), size=64)
+    targets = torch.tensor([[[0, 4]], [[1, 4]]])
+    with torch.no_grad():
+        model.tell.weight.zero_()
+        model.tell.bias.zero_()
+        plain = model.eval().loss(images, targets)
+    assert float(plain["attributes"]) == pytest.approx(2.0 * math.log(2), rel=1e-5)
+    optimizer = torch.optim.Adam([*model.backbone.parameters(), *model.tell.parameters()], lr=0.003)
+    for _ in range(20):
+        optimizer.zero_grad()
+        told = model.train().loss(images, targets)["attributes"]
+        told.backward()
+        optimizer.step()
+    assert told.item() < 0.1
+    assert next(model.backbone.parameters()).grad.abs().sum().item() > 0
+
+
+def test_the_paper_has_no_second_loss(model):
+    assert model.tell is None
+    assert set(model.loss(torch.rand(1, 3, 32, 32), torch.tensor([[[0]]]))) == {"word"}
 
 
 def test_settings_that_do_not_fit():

@@ -13,6 +13,10 @@ Here    Section 4.3: 512 units and words of 512 numbers. The paper's network for
         report (arXiv:1609.06647, section 5.4.4) found better.
         nic_mini keeps, beside the mean of the features, their grid (grids=...): sentences about scenes say where
         things are.
+        attributes=w (0 in the paper's form) adds a second loss: w times that of telling from the features alone which
+        words stand in the sentences of the picture, as Wu et al. (2016, arXiv:1506.01144) teach theirs.
+        The paper's network for pictures has learnt from ImageNet to see; one that begins with nothing would learn it
+        through the LSTM only, which first says what any picture's sentence says. It needs captions and no boxes.
 """
 
 from __future__ import annotations
@@ -77,6 +81,7 @@ class NIC(nn.Module):
         longest: int,
         resize: int,
         crop: int,
+        attributes: float,
     ) -> None:
         super().__init__()
         self.classes = class_names(classes)
@@ -88,6 +93,8 @@ class NIC(nn.Module):
         self.words = nn.Embedding(len(self.classes) + 2, embedding)
         self.lstm = LSTM(embedding, units)
         self.out = nn.Linear(units, len(self.classes) + 2)
+        self.attributes = attributes
+        self.tell = nn.Linear(backbone.channels, len(self.classes)) if attributes else None
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.words.weight, std=embedding**-0.5)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN))
@@ -121,6 +128,8 @@ class NIC(nn.Module):
         """{"word": mean cross-entropy of each next word}; targets: int64 [batch, sentences, words].
 
         Each picture has one or more sentences, each a row of labels with END behind it; a row of END is no sentence.
+        Where the model has `attributes`, beside it {"attributes": their weight times the mean cross-entropy of whether
+        each word of the vocabulary stands in a sentence of the picture}.
         """
         return self.loss_of_features(self.features(images), targets)
 
@@ -137,7 +146,12 @@ class NIC(nn.Module):
             state = State(seen.shown[pictures], seen.memory[pictures])
             shown, _ = self.lstm(read.float(), state)
         logits = self.out(self.dropout(shown))
-        return {"word": F.cross_entropy(logits.flatten(0, 1).float(), next_words.flatten(), ignore_index=END)}
+        losses = {"word": F.cross_entropy(logits.flatten(0, 1).float(), next_words.flatten(), ignore_index=END)}
+        if self.tell is not None:
+            there = words_there(targets, len(self.classes))
+            told = F.binary_cross_entropy_with_logits(self.tell(features).float(), there)
+            losses["attributes"] = self.attributes * told
+        return losses
 
     def predict(
         self, pictures: Picture | Sequence[Picture], *, beam: int | None = None, batch: int = 16
@@ -174,6 +188,13 @@ class NIC(nn.Module):
         scaled = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
         top, left = (round((side - self.crop) / 2) for side in size)
         return scaled[:, top : top + self.crop, left : left + self.crop]
+
+
+def words_there(targets: Tensor, words: int) -> Tensor:
+    """1 where a word stands in a sentence of the picture, else 0, [batch, words], of targets as in `NIC.loss`."""
+    there = torch.zeros(len(targets), words + 2, device=targets.device)
+    # END, the last place from the right, and the word that is not known fall into the two that are cut off
+    return there.scatter_(1, targets.flatten(1) % (words + 2), 1.0)[:, :words]
 
 
 def beam_search(model: NIC, features: Tensor, *, beam: int) -> tuple[list[int], float]:
@@ -223,13 +244,14 @@ def nic(
     longest: int = 30,
     resize: int = 256,
     crop: int = 224,
+    attributes: float = 0.0,
 ) -> NIC:
     """NIC on googlenet_bn or one of bodies.BODIES. Raises RecipeError for a backbone or a size that does not fit.
 
     classes: the words that it can say; backbone_options: more arguments of the body, such as padding="tensorflow";
     frozen: how many of its stages, with the stem, are not trained; last, grids: see PictureFeatures; units: of the
     LSTM; embedding: numbers of a word; dropout: of what the LSTM reads and shows; beam, longest: of the search; resize,
-    crop: as a classifier's.
+    crop: as a classifier's; attributes: the weight of the second loss.
     """
     if min(units, embedding, beam, longest, *grids) < 1:
         raise RecipeError("units, embedding, beam, longest and grids count from 1", "Leave out what is not")
@@ -248,6 +270,7 @@ def nic(
         longest=longest,
         resize=resize,
         crop=crop,
+        attributes=attributes,
     )
 
 
