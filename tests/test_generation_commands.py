@@ -68,6 +68,7 @@ def test_grey_pictures_make_a_grey_generator(run, tmp_path):
         "--data",
         "grey",
         "epochs=1",
+        "batch=8",  # usual elsewhere; said, it holds here too
         "workers=0",
         "imgsz=16",
         "--options",
@@ -75,7 +76,7 @@ def test_grey_pictures_make_a_grey_generator(run, tmp_path):
         "judging=[4]",
     ]
     code, out, _ = run("train", *words, "--out", "run")
-    assert code == 0 and "grey pictures" in out
+    assert code == 0 and "grey pictures: epochs 1, batch 8, lr 0.0002" in out
 
 
 def test_what_makes_pictures_neither_predicts_nor_is_it_evaluated(run, tmp_path):
