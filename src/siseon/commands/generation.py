@@ -69,6 +69,8 @@ def sample(
 
     if count < 1:
         raise RecipeError(f"--count {count} are no pictures", "Give 1 or more")
+    if columns is not None and columns < 1:
+        raise RecipeError(f"--columns {columns}: a row has a picture", "Give 1 or more")
     network = load(model)
     if network.task != "generation":
         raise RecipeError(f"{model} makes no pictures", "Train one that does: siseon train dcgan_mini --data digits")
