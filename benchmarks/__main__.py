@@ -2,15 +2,15 @@
 
     python -m benchmarks [SECTION ...] --peer PYTHON_WITH_TORCHVISION [--only NAME ...] [--runs 10] [--data PHOTOS]
 
-Sections: detectors, classifiers, export, operators, training, data, growth, start; all if none is named. A peer that is
-not installed is left out and named. Selective Search has a program of its own, because recall belongs to it:
-python benchmarks/selective_search.py.
+Sections: detectors, classifiers, export, operators, training, data, sliding, growth, start; all if none is named. A
+peer that is not installed is left out and named. Selective Search has a program of its own, because recall belongs to
+it: python benchmarks/selective_search.py.
 """
 
 import argparse
 import sys
 
-from benchmarks import data, export, growth, inference, operators, rows, start, training
+from benchmarks import data, export, growth, inference, operators, rows, sliding_window, start, training
 
 MEASURES = {
     "detectors": inference.detectors,
@@ -19,6 +19,7 @@ MEASURES = {
     "operators": operators.measured,
     "training": training.measured,
     "data": data.measured,
+    "sliding": sliding_window.measured,
     "growth": growth.measured,
     "start": start.measured,
 }

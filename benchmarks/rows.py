@@ -20,6 +20,7 @@ SECTIONS = {
     "operators": "Box operators",
     "training": "A training step of Faster R-CNN, ResNet-50 with a pyramid, two pictures, SGD",
     "data": "Reading: decode a JPEG, flip, scale to 640 pixels, one thread",
+    "sliding": "A whole picture in one pass, or window by window with the same scores (FCN, section 3.1)",
     "growth": "How the cost grows: faster_rcnn_mobilenet_v2, optimized",
     "start": "Starting",
 }

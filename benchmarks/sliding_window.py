@@ -1,23 +1,43 @@
 """One pass of a fully convolutional network over a picture against the same network on every window of it.
 
-python benchmarks/sliding_window.py [--side 500] [--backbone vgg_mini] [--kernel 2] [--threads 1]
+    python benchmarks/sliding_window.py [--side 500] [--backbone vgg_mini] [--kernel 2] [--threads 1]
+    python -m benchmarks sliding
 
 Section 3.1 of Long, Shelhamer, Darrell 2015 times AlexNet on a 500 x 500 picture: a 10 x 10 map of scores takes 22 ms
 in one pass and 1.2 ms a window one by one, more than five times as long. Here the network has no padding, so that both
 ways give the same scores; windows are taken `--batch` at a time, which is the faster way to slide. Medians of 5.
+
+NOT YET MEASURED
 """
 
 import argparse
 import copy
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from siseon.interface import SiseonError
 from siseon.models.segmentation.fcn import FCN, without_padding
+
+if __package__:
+    from benchmarks.rows import Row
+    from benchmarks.turns import in_turn
+else:  # as a program, or the program of a worker
+    from turns import answer
+
+WAYS = ("one pass", "sliding window")
+
+
+def measured(given: argparse.Namespace) -> Iterator["Row"]:
+    """The two ways in turns."""
+    commands = {way: [sys.executable, __file__, "--answer", way] for way in WAYS}
+    times, _ = in_turn(commands, runs=given.runs)
+    ratio = times[WAYS[1]].median / times[WAYS[0]].median
+    yield Row("sliding", "FCN-32s on vgg_mini, 500 x 500", times, WAYS[0], note=f"{ratio:.1f} times as long by windows")
 
 
 def main() -> None:
@@ -28,6 +48,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--answer", choices=WAYS, help="time one way, asked on stdin")
     given = parser.parse_args()
 
     torch.set_num_threads(given.threads)
@@ -36,13 +57,18 @@ def main() -> None:
     nn.init.normal_(model.score.weight, std=0.1)
     window, step = window_of(model, given.side)
     picture = torch.rand(1, 3, given.side, given.side)
+    windows = picture.unfold(2, window, step).unfold(3, window, step)[0].flatten(1, 2).transpose(0, 1)
+    ways = {
+        WAYS[0]: lambda: scores(model, picture),
+        WAYS[1]: lambda: torch.cat([scores(model, part) for part in windows.split(given.batch)]),
+    }
+    if given.answer:
+        torch.set_num_threads(2)
+        return answer(torch.inference_mode()(lambda question: ways[given.answer]()))
     with torch.inference_mode():
-        whole = scores(model, picture)
-        windows = picture.unfold(2, window, step).unfold(3, window, step)[0].flatten(1, 2).transpose(0, 1)
-        sliding = torch.cat([scores(model, part) for part in windows.split(given.batch)])
+        whole, sliding = (ways[way]() for way in WAYS)
         difference = (whole[0].flatten(1).T - sliding[..., 0, 0]).abs().max().item()
-        once = median(lambda: scores(model, picture))
-        many = median(lambda: [scores(model, part) for part in windows.split(given.batch)])
+        once, many = (median(ways[way]) for way in WAYS)
     print(f"{given.side} x {given.side} pixels, {len(windows)} windows of {window} pixels, {step} apart")
     print(f"one pass        {1000 * once:9.1f} ms")
     print(f"sliding window  {1000 * many:9.1f} ms, {many / once:.1f} times as long")

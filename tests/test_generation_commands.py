@@ -68,6 +68,7 @@ def test_grey_pictures_make_a_grey_generator(run, tmp_path):
         "--data",
         "grey",
         "epochs=1",
+        "batch=8",  # usual elsewhere; said, it holds here too
         "workers=0",
         "imgsz=16",
         "--options",
@@ -75,7 +76,7 @@ def test_grey_pictures_make_a_grey_generator(run, tmp_path):
         "judging=[4]",
     ]
     code, out, _ = run("train", *words, "--out", "run")
-    assert code == 0 and "grey pictures" in out
+    assert code == 0 and "grey pictures: epochs 1, batch 8, lr 0.0002" in out
 
 
 def test_what_makes_pictures_neither_predicts_nor_is_it_evaluated(run, tmp_path):
@@ -91,7 +92,8 @@ def test_faults_of_sample_are_said_in_a_line(run, tmp_path):
     code, _, err = run("sample", "lenet.safetensors")
     assert code == 2 and "makes no pictures" in err
     assert run("sample", "nowhere")[0] == 2
-    assert run("sample", "lenet.safetensors", "--count", "0")[0] == 2
+    for wrong in (("--count", "0"), ("--columns", "0")):
+        assert run("sample", "lenet.safetensors", *wrong)[0] == 2
     assert not (tmp_path / "runs").exists()
 
 
@@ -122,3 +124,27 @@ def test_both_players_are_taken_apart(run):
     code, out, _ = run("inspect", "dcgan_mini")
     assert code == 0 and "Generator" in out and "Discriminator" in out
     assert "transposed" in out
+
+
+def test_faults_of_a_game_are_said_in_a_line(run, photos, tmp_path):
+    (tmp_path / "빈 폴더").mkdir()
+    (tmp_path / "파일").write_text("mine")
+    words = ["train", "dcgan_mini", "--data", photos, "epochs=1", "workers=0", "--options"]
+    for more, said in (
+        ([*words[:3], "빈 폴더"], "빈 폴더 holds no pictures"),
+        ([*words, "width=넓이"], "dcgan_mini cannot be built with channels=3, width=넓이"),
+        ([*words, "width=0"], "width = 0"),
+        ([*words, "latent=0"], "latent = 0"),
+        ([*words, "width=4", "--out", "파일/안"], "파일 is a file, not a folder"),
+        ([*words, "width=4", "--out", photos / "안"], "whose next reader"),
+    ):
+        code, _, err = run(*more)
+        assert code == 2 and said in err and [line.split(":")[0] for line in err.splitlines()] == ["error", "remedy"]
+    assert {path.name for path in tmp_path.iterdir()} == {"빈 폴더", "파일", "사진"} and not (photos / "안").exists()
+
+
+def test_a_single_picture_of_one_pixel_is_no_fault(run, tmp_path):
+    (tmp_path / "점").mkdir()
+    Image.new("RGB", (1, 1)).save(tmp_path / "점" / "한 점.png")
+    words = ["dcgan_mini", "--data", "점", "epochs=1", "workers=0", "imgsz=16", "--options", "width=4"]
+    assert run("train", *words, "--out", "놀이")[0] == 0

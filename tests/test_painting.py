@@ -26,7 +26,7 @@ def picture(mode, size):
 
 @pytest.mark.parametrize(
     ("mode", "size", "wanted"),
-    [("L", (60, 40), (32, 21)), ("RGBA", (40, 60), (21, 32)), ("RGB", (1500, 1000), (32, 21))],
+    [("L", (60, 40), (32, 21)), ("RGBA", (40, 60), (21, 32)), ("RGBA", (1500, 1000), (32, 21))],
 )
 def test_any_photo_becomes_a_painting_of_its_shape(mode, size, wanted, network, tmp_path):
     picture(mode, size).save(tmp_path / "사진.png")

@@ -238,7 +238,9 @@ def _batches(dataset: Dataset, batch: int) -> Iterator[tuple[list[Known], list[n
                     waiting.append(readers.submit(read, number + 2 * batch))
                 annotation = dataset.annotation(number)
                 if isinstance(found, Exception):
-                    broken.append(Problem(annotation.name, found.problem, "passed over"))
+                    broken.append(
+                        Problem(annotation.name, found.problem.removeprefix(f"{annotation.path}: "), "passed over")
+                    )
                 else:
                     known.append((number, replace(annotation, semantic=found[1])))
                     pictures.append(found[0])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from siseon import pictures, tensorfile
 from siseon.models.classification.classifier import Classifier
-from siseon.models.generation.style_transfer import Layers, Optimizer, Start, Step, scaled, sizes, stylise
+from siseon.models.generation.style_transfer import Layers, Optimizer, Pooling, Start, Step, scaled, sizes, stylise
 
 KEPT = 12
 """Pictures on the way that are written, at equal distances."""
@@ -32,6 +32,7 @@ def paint(
     variation_weight: float = 0.0,
     start: Start = "content",
     optimizer: Optimizer = "lbfgs",
+    pooling: Pooling = "mean",
     keep_colour: bool = False,
     layers: Layers | None = None,
     seed: int = 0,
@@ -61,7 +62,7 @@ def paint(
     result = stylise(
         photo, painting, network, layers=layers, size=size, steps=steps, content_weight=content_weight,
         style_weight=style_weight, variation_weight=variation_weight, start=start, optimizer=optimizer,
-        keep_colour=keep_colour, seed=seed, watch=watch,
+        pooling=pooling, keep_colour=keep_colour, seed=seed, watch=watch,
     )  # fmt: skip
     _write(result, out / "result.png")
     tensorfile.write_whole(out / "losses.csv", [table(rows).encode()])

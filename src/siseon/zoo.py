@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from torch import nn
 
-from siseon.interface import RecipeError
+from siseon.interface import RecipeError, SiseonError
 from siseon.models.classification import (
     alexnet,
     cifar_resnet,
@@ -361,7 +361,7 @@ def create(name: str, **given: object) -> nn.Module:
     """Build the model `name` with random weights.
 
     model.spec = {"name", "arguments"} is all that is needed to build it again, and can be written as JSON. Raises
-    RecipeError for a name or an argument that does not exist, or a value that cannot be written as JSON.
+    RecipeError for a name or an argument that does not exist, or a value that cannot be written as JSON or built with.
     """
     known = arguments(name)
     for key in given:
@@ -373,6 +373,14 @@ def create(name: str, **given: object) -> nn.Module:
         raise RecipeError(
             f"an argument of {name} cannot be written to a file ({fault})", "Give numbers, words and lists"
         ) from fault
-    model = entry(name).build(**given)
+    try:
+        model = entry(name).build(**given)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as fault:
+        chosen = ", ".join(f"{key}={value}" for key, value in given.items() if key != "classes")
+        if not chosen or isinstance(fault, SiseonError):
+            raise
+        raise RecipeError(
+            f"{name} cannot be built with {chosen} ({fault})", f"Leave one out: {name} can be built without them"
+        ) from fault
     model.spec = {"name": name, "arguments": plain}  # type: ignore[assignment]
     return model

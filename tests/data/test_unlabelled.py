@@ -38,7 +38,7 @@ def test_nothing_to_open_is_said(tmp_path):
     with pytest.raises(DataError, match="nowhere"):
         open_pictures(tmp_path / "nowhere")
     (tmp_path / "text.txt").write_text("no picture")
-    with pytest.raises(DataError, match="no data set"):
+    with pytest.raises(DataError, match="holds no pictures"):
         open_pictures(tmp_path)
     (tmp_path / "a.png").write_bytes(b"text")
     with pytest.raises(DataError, match="no picture can be read"):

@@ -26,16 +26,24 @@ def check(data: Positional[str], *, json: bool = False) -> int:
     return 0 if report.usable else 2
 
 
-def convert(data: Positional[str], *, to: Literal["voc", "coco", "yolo", "folder"], out: Path) -> None:
-    """Write a data set in another format; class names and boxes stay what they are.
+def convert(
+    data: Positional[str],
+    *,
+    to: Literal["voc", "coco", "yolo", "folder", "masks", "colours", "panoptic"],
+    out: Path,
+) -> None:
+    """Write a data set in another format; class names, boxes and maps stay what they are.
+
+    masks, colours and panoptic hold the class of each pixel, of maps or of objects with shapes.
 
     Args:
         data: folder or file of the data set, or scenes, or digits
-        to: the format to write
+        to: the format to write; masks: indices as PNG, colours: a colour for each class, panoptic: COCO's
         out: folder to make
     """
+    from siseon.data.convert import MAPS
     from siseon.data.convert import convert as write
     from siseon.data.open_data import open_data
 
     with progress(f"writing {out}") as done:
-        print(write(open_data(data), to, out, done))
+        print(write(open_data(data, task="segmentation" if to in MAPS else None), to, out, done))

@@ -69,6 +69,8 @@ def sample(
 
     if count < 1:
         raise RecipeError(f"--count {count} are no pictures", "Give 1 or more")
+    if columns is not None and columns < 1:
+        raise RecipeError(f"--columns {columns}: a row has a picture", "Give 1 or more")
     network = load(model)
     if network.task != "generation":
         raise RecipeError(f"{model} makes no pictures", "Train one that does: siseon train dcgan_mini --data digits")
@@ -96,6 +98,7 @@ def style(
     variation_weight: float = 0.0,
     start: Literal["content", "style", "noise"] = "content",
     optimizer: Literal["lbfgs", "adam"] = "lbfgs",
+    pooling: Literal["mean", "max"] = "mean",
     content_layers: tuple[str, ...] = (),
     style_layers: tuple[str, ...] = (),
     seed: int = 0,
@@ -118,6 +121,7 @@ def style(
         variation_weight: more makes smoother strokes, e.g. 0.1
         start: what the painting begins with: the photo out of focus, the picture, or noise
         optimizer: lbfgs as in the paper, or adam
+        pooling: mean for the network's max pooling, as in the paper, or max
         content_layers: layers of the network's body, instead of those that suit it
         style_layers: likewise
         seed: of the noise to begin with
@@ -146,7 +150,7 @@ def style(
         found = paint(
             content, style, network, folder, layers=layers, size=size, steps=steps, keep_colour=keep_colour,
             content_weight=content_weight, style_weight=style_weight, variation_weight=variation_weight, start=start,
-            optimizer=optimizer, seed=seed, progress=done,
+            optimizer=optimizer, pooling=pooling, seed=seed, progress=done,
         )  # fmt: skip
     print(f"The painting is {found}; the way to it, losses.csv and losses.png are beside it")
 

@@ -10,8 +10,16 @@ from pathlib import Path
 
 @contextmanager
 def results(out: Path | None, command: str) -> Iterator[Path]:
-    """The folder `out`, or the first free one of runs/COMMAND-1, runs/COMMAND-2, ...; an empty one does not stay."""
+    """The folder `out`, or the first free one of runs/COMMAND-1, runs/COMMAND-2, ...; an empty one does not stay.
+
+    Raises RecipeError where a file is in the way, before anything is done.
+    """
     folder = out or next_folder(command)
+    file = next((part for part in (folder, *folder.parents) if part.is_file()), None)
+    if file is not None:
+        from siseon.interface import RecipeError
+
+        raise RecipeError(f"{file} is a file, not a folder", "Name another folder with --out")
     try:
         yield folder
     except BaseException:

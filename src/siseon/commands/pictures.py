@@ -89,10 +89,10 @@ def portrait(
     network = trained(model, weights or ("coco" if model in zoo.ZOO else None), device)
     with results(out, "portrait") as folder:
         faults = portraits(network, found, folder, label=label, blur=blur, score=score)
-    for left_out in (*missing, *faults):
-        print(f"passed over: {left_out.problem}", file=sys.stderr)
-    if len(faults) == len(found):
-        raise faults[0]
+        for left_out in (*missing, *faults):
+            print(f"passed over: {left_out.problem}", file=sys.stderr)
+        if len(faults) == len(found):
+            raise faults[0]
     print(f"{len(found) - len(faults)} of {len(found)} photos are in {folder}")
     return 0
 

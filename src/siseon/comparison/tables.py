@@ -93,7 +93,8 @@ def best(comparison: Comparison, column: str) -> float:
 
 def text(comparison: Comparison) -> str:
     """The most telling figures for a terminal."""
-    names = [name for name in columns(comparison) if name not in ("AP_medium", "weights", "peak", "seconds")]
+    left_out = ("AP_medium", "mean_accuracy", "weights", "peak", "seconds")
+    names = [name for name in columns(comparison) if name not in left_out]
     rows = [(result.model, *(shown(name, value(result, name)) for name in names)) for result in comparison.results]
     page = StringIO()
     console = Console(file=page, width=110, no_color=True)

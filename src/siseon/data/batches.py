@@ -68,7 +68,8 @@ class Reader:
                 picture, annotation = self._changed(self.dataset.picture(index), annotation, epoch, index)
             except (SiseonError, OSError) as fault:
                 reason = fault.problem if isinstance(fault, SiseonError) else str(fault)
-                problems.append(Problem(str(annotation.path or annotation.name), reason, "left out of its batch"))
+                file = str(annotation.path or annotation.name)
+                problems.append(Problem(file, reason.removeprefix(f"{file}: "), "left out of its batch"))
                 continue
             pictures.append(picture)
             annotations.append(annotation)

@@ -1,24 +1,31 @@
-"""`convert`: any data set written as Pascal VOC, COCO JSON, YOLO text or class folders, to be read by `open_data`."""
+"""`convert`: any data set written in another format, to be read by `open_data`.
+
+Boxes as Pascal VOC, COCO JSON or YOLO text, classes of pictures as folders, maps of classes as indices, as colours or
+as panoptic COCO.
+"""
 
 from __future__ import annotations
 
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, cast, get_args
 
 import cv2
 import numpy as np
 
 from siseon import pictures
-from siseon.data import coco, voc, yolo
-from siseon.data.dataset import Annotation, Data, Dataset, Problem, Segments
+from siseon.data import coco, map_writers, voc, yolo
+from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem, Segments
 from siseon.data.files import Notes
 from siseon.interface import DataError, PictureError, Size
 
-Format: TypeAlias = Literal["voc", "coco", "yolo", "folder"]
+Format: TypeAlias = Literal["voc", "coco", "yolo", "folder", "masks", "colours", "panoptic"]
+
+MAPS: tuple[Format, ...] = ("masks", "colours", "panoptic")
+"""The formats of maps of classes."""
 
 JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 
@@ -28,15 +35,19 @@ NO_FOLDER_NAME = set('/\\:*?"<>|')
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What `convert` wrote: the folder, how many pictures and objects, and what the new format could not take."""
+    """What `convert` wrote: the folder, how many pictures and objects, and what the new format could not take.
+
+    Of maps the objects are the areas of one class in a picture.
+    """
 
     path: Path
     pictures: int
     objects: int
     problems: tuple[Problem, ...]
+    unit: Literal["objects", "areas"] = "objects"
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.pictures} pictures, {self.objects} objects", *map(str, self.problems)])
+        return "\n".join([f"{self.pictures} pictures, {self.objects} {self.unit}", *map(str, self.problems)])
 
 
 def convert(
@@ -49,9 +60,9 @@ def convert(
     picture.
 
     Shapes: COCO keeps them, masks as run-length codes; YOLO gets polygons where every object has a shape, else boxes;
-    VOC keeps boxes only. YOLO has no crowd, so those objects are left out. `folder` is for classification only, the
-    others for detection only. Raises DataError where format and task do not go together, and where `out` is there and
-    not empty.
+    VOC keeps boxes only. YOLO has no crowd, so those objects are left out. `folder` is for classification only, those
+    of MAPS for segmentation, the others for detection only. Raises DataError where format and task do not go together,
+    and where `out` is there and not empty.
     """
     out = Path(out).expanduser().absolute()
     _check(data, format, out)
@@ -71,7 +82,7 @@ def convert(
         raise DataError(f"{out} cannot be written ({error})", "Make room, or choose another folder") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Conversion(out, *count, notes.problems())
+    return Conversion(out, *count, notes.problems(), "areas" if data.task == "segmentation" else "objects")
 
 
 def _check(data: Data, format: Format, out: Path) -> None:
@@ -79,8 +90,13 @@ def _check(data: Data, format: Format, out: Path) -> None:
         raise DataError(f"'{format}' is no format that is written", f"Choose {', '.join(get_args(Format))}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is there and not empty", "Choose a new folder, or empty this one first")
-    if data.task == "segmentation":
-        raise DataError(f"{data.name} has maps of classes, which no format that is written holds", "Keep it as it is")
+    if data.task == "segmentation" and format not in MAPS:
+        raise DataError(
+            f"{data.name} has maps of classes, in which nobody knows one object from the next",
+            f"Choose {', '.join(MAPS)}",
+        )
+    if data.task != "segmentation" and format in MAPS:
+        raise DataError(f"{data.name} has no maps of classes", 'Open it with task="segmentation" if it has shapes')
     if data.task == "captioning":
         raise DataError(
             f"{data.name} has sentences, for which no format is written", "Copy captions.txt and the pictures"
@@ -113,12 +129,14 @@ def _write(
             folder = writer.folder(split, annotation)
             folder.mkdir(parents=True, exist_ok=True)
             try:
+                if data.task == "segmentation":
+                    annotation = replace(annotation, semantic=cast(Maps, dataset).semantic(index))
                 picture, size = _write_picture(dataset, index, annotation.path, folder / stems[annotation.name])
                 objects += writer.add(split, picture, annotation, size)
                 written += 1
                 if annotation.sentences:
                     notes.once(annotation.name, "has sentences, for which these formats have no place", "not written")
-            except PictureError as error:
+            except (DataError, PictureError) as error:
                 notes.add(annotation.name, error.problem, "left out")
             done += 1
             if on_progress:
@@ -305,6 +323,9 @@ _WRITERS: Mapping[str, Callable[[Path, Data, Notes, tuple[bool, bool]], _Writer]
     "coco": _Coco,
     "yolo": _Yolo,
     "folder": _Folder,
+    "masks": map_writers.Masks,
+    "colours": map_writers.Colours,
+    "panoptic": map_writers.Panoptic,
 }
 
 

@@ -28,8 +28,11 @@ FORMATS = {
     "a folder for each class": folder,
 }
 
-MAPS = {"pictures and maps of classes": masks, "panoptic COCO": panoptic}
-"""Formats that come first where maps of classes are wanted: Pascal VOC and COCO have them beside their boxes."""
+MAPS = {"panoptic COCO": panoptic, "pictures and maps of classes": masks}
+"""Formats that come first where maps of classes are wanted: Pascal VOC and COCO have them beside their boxes.
+
+Panoptic first: its PNG files lie in the folder annotations, as maps may.
+"""
 
 LOOKED_FOR = (
     "Looked for: YOLO (data.yaml, or images and labels folders), COCO (*.json), Pascal VOC (*.xml), "

@@ -11,6 +11,7 @@ from siseon.data.files import FileDataset, Files, Notes, Record
 from siseon.data.mending import mend
 from siseon.data.open_data import BUILT_IN, FORMATS, open_data
 from siseon.interface import DataError, SiseonError
+from siseon.pictures import SUFFIXES
 
 CLASS = "picture"
 """What every picture of a folder without classes is called."""
@@ -26,8 +27,10 @@ def open_pictures(path: str | Path, *, seed: int = 0) -> Data:
     if str(path) in BUILT_IN or not source.is_dir():
         return open_data(path, seed=seed)
     files = Files(source)
-    if not files.pictures or any(reader.recognises(files) for reader in FORMATS.values()):
+    if any(reader.recognises(files) for reader in FORMATS.values()):
         return open_data(path, seed=seed)
+    if not files.pictures:
+        raise DataError(f"{source} holds no pictures", f"Put some into it; their names end in {' '.join(SUFFIXES)}")
     notes = Notes(files.root)
     records = mend([Record(picture, picture, "train", label=CLASS) for picture in files.pictures], notes)
     if not records:

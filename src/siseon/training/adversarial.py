@@ -103,6 +103,12 @@ def play(
     facts = preparation.contract(model)
     recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
     _check(model, recipe, data)
+    source = Path(recipe.data).resolve()
+    if out is not None and source.is_dir() and Path(out).resolve().is_relative_to(source):
+        raise RecipeError(
+            f"{out} lies in {recipe.data}, whose next reader would find the made pictures among the real ones",
+            "Name another folder with --out",
+        )
     recipe = recipe.changed(flip=preparation.flip_of(recipe, "generation", data.classes))
     training = Training(model, recipe, None if out is None else new_folder(Path(out), recipe))
     training.save()

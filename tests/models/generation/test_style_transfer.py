@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from siseon import zoo
+from siseon import weights, zoo
 from siseon.interface import RecipeError, SiseonError
 from siseon.models.generation import style_transfer
 from siseon.models.generation.style_transfer import (
@@ -114,6 +114,70 @@ def test_features_are_those_of_the_network_with_mean_pooling_and_stop_at_the_las
     assert any(isinstance(layer, nn.MaxPool2d) for layer in vgg.body.layers.values())
 
 
+VGG19 = {
+    **{"conv1_1": 0, "conv1_2": 2, "conv2_1": 5, "conv2_2": 7},
+    **{"conv3_1": 10, "conv3_2": 12, "conv3_3": 14, "conv3_4": 16},
+    **{"conv4_1": 19, "conv4_2": 21, "conv4_3": 23, "conv4_4": 25, "conv5_1": 28},
+    **{"conv5_2": 30, "conv5_3": 32, "conv5_4": 34},
+}
+"""The paper's name of a convolution and its number in torchvision's `features`."""
+
+NARROW = {"widths": (4, 5, 6, 7, 8), "hidden": 4, "classes": 3}
+
+
+def torchvision_checkpoint(path):
+    """A narrow VGG-19 under torchvision's names, in a file; gives its tensors."""
+    tensors, channels = {}, 3
+    for name, number in VGG19.items():
+        width = NARROW["widths"][int(name[4]) - 1]
+        tensors[f"features.{number}.weight"] = torch.randn(width, channels, 3, 3) / (3 * channels**0.5)
+        tensors[f"features.{number}.bias"] = torch.randn(width) / 10
+        channels = width
+    for number, (inputs, outputs) in {0: (8 * 49, 4), 3: (4, 4), 6: (4, 3)}.items():
+        tensors[f"classifier.{number}.weight"] = torch.randn(outputs, inputs)
+        tensors[f"classifier.{number}.bias"] = torch.randn(outputs)
+    torch.save(tensors, path)
+    return tensors
+
+
+def plain_maps(tensors, picture, pooling):
+    """The maps behind each rectifier, written down without any module."""
+    mean, deviation = (
+        torch.tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    x, maps = (picture[None] - mean) / deviation, {}
+    for name, number in VGG19.items():
+        if name[5:] == "_1" and name != "conv1_1":
+            x = {"mean": nn.functional.avg_pool2d, "max": nn.functional.max_pool2d}[pooling](x, 2)
+        weight, bias = (tensors[f"features.{number}.{part}"] for part in ("weight", "bias"))
+        x = maps[name] = nn.functional.conv2d(x, weight, bias, padding=1).relu()
+    return maps
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_the_losses_of_a_vgg19_of_torchvision_are_those_of_the_paper(pooling, tmp_path):
+    tensors = torchvision_checkpoint(tmp_path / "vgg19.pth")
+    vgg = weights.build("vgg19", weights=tmp_path / "vgg19.pth", **NARROW)
+    photo, painting = torch.rand(2, 3, 48, 32)
+    seen = []
+    stylise(
+        photo, painting, vgg, size=48, steps=1, start="noise", pooling=pooling, content_weight=0.3, watch=seen.append
+    )
+    picture = begun("noise", photo, painting, 0)
+    found, wanted, strokes = (plain_maps(tensors, each, pooling) for each in (picture, photo, painting))
+    # equation 1, twice over the squares of what is wanted
+    content = (found["conv4_2"] - wanted["conv4_2"]).square().sum() / 2
+    assert seen[0].content == pytest.approx((2 * content / wanted["conv4_2"].square().sum()).item(), rel=1e-3)
+    shares = []
+    for name in ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"):
+        grams = [(maps[name][0].flatten(1) @ maps[name][0].flatten(1).T) for maps in (found, strokes)]
+        count, cells = found[name].shape[1], found[name][0, 0].numel()
+        layer = (grams[0] - grams[1]).square().sum() / (4 * count**2 * cells**2)  # equation 4
+        shares.append(4 * count**2 * cells**2 * layer / grams[1].square().sum())
+    assert seen[0].style == pytest.approx(sum(shares).item() / 5, rel=1e-3)
+    assert seen[0].total == pytest.approx(0.3 * seen[0].content + seen[0].style, rel=1e-4)
+
+
 def test_a_layer_that_is_not_there_is_named():
     with pytest.raises(RecipeError, match=r'no layer "layers\.99"'):
         Features(network(), Layers(("layers.99",), ("stem",)))
@@ -140,17 +204,17 @@ def test_scaling_keeps_the_shape(shape, wanted):
 def test_each_loss_falls_from_noise(optimizer):
     photo = torch.rand(3, 1, 1).expand(3, 40, 56).clone()
     photo[:, 10:30, 20:40] = torch.tensor([1.0, 0.2, 0.1]).view(3, 1, 1)
-    for weights in ((1, 0), (0, 1)):
+    for content_weight, style_weight in ((1, 0), (0, 1)):
         seen = []
         result = stylise(
             photo, stripes(), network(), size=32, steps=20, start="noise", optimizer=optimizer, watch=seen.append,
-            content_weight=weights[0], style_weight=weights[1],
+            content_weight=content_weight, style_weight=style_weight,
         )  # fmt: skip
         assert result.shape == (3, round(40 * 32 / 56), 32)
         assert result.min() >= 0 and result.max() <= 1
         assert [step.number for step in seen] == list(range(1, 21)) and seen[0].of == 20
         assert seen[-1].total < seen[0].total / 2
-        assert seen[-1].total == pytest.approx(seen[-1].content if weights[0] else seen[-1].style)
+        assert seen[-1].total == pytest.approx(seen[-1].content if content_weight else seen[-1].style)
         assert not torch.equal(seen[0].picture, seen[-1].picture)
 
 

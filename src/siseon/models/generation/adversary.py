@@ -18,7 +18,7 @@ class Adversary(nn.Module, ABC):
     latent: numbers that one picture is made from; size: pixels of its side; channels: 1 (grey) or 3 (RGB). A real
     picture of another size is scaled, and cut to the middle square, before it is shown to the discriminator. The
     subclass sets generator, noise [batch, latent, 1, 1] to pictures, and discriminator, pictures to logits. Raises
-    RecipeError for other channels.
+    RecipeError for other channels, or no numbers.
     """
 
     task: Literal["generation"] = "generation"
@@ -29,6 +29,8 @@ class Adversary(nn.Module, ABC):
 
     def __init__(self, *, latent: int, size: int, channels: int) -> None:
         super().__init__()
+        if latent < 1:
+            raise RecipeError(f"latent = {latent}: a picture is made from numbers", "Give 1 or more, e.g. latent=100")
         if channels not in (1, 3):
             raise RecipeError(f"channels = {channels}: a picture is grey or RGB", "Give channels=1 or channels=3")
         self.latent = latent

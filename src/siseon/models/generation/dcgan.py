@@ -65,7 +65,7 @@ class DCGAN(Adversary):
     """Generator and Discriminator.
 
     latent, size, channels: see Adversary; size is 8, 16, 32, ...; width: channels of the map of half the size, which
-    double with each halving; kernel: cells of a side. Raises RecipeError for another size.
+    double with each halving; kernel: cells of a side. Raises RecipeError for another size or no network.
     """
 
     def __init__(
@@ -75,6 +75,8 @@ class DCGAN(Adversary):
         doublings = (size // START).bit_length() - 1
         if doublings < 1 or START << doublings != size:
             raise RecipeError(f"size = {size} is not 4 doubled a few times", "Give 8, 16, 32, 64 or 128")
+        if width < 1 or kernel < 2:
+            raise RecipeError(f"width = {width} and kernel = {kernel} make no network", "Give 1 and 2, or more")
         widths = [width << step for step in range(doublings)]
         self.generator = Generator(latent, widths[::-1], channels, kernel)
         self.discriminator = Discriminator(widths, channels, kernel)

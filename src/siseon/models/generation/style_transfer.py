@@ -6,7 +6,8 @@ Idea    The maps of a network for photos say what stands where; how the channels
 Flow    photo -> network -> maps of a layer, painting -> network -> Gram matrices of several layers
         picture -> network -> both losses -> gradient of the pixels -> L-BFGS or Adam -> a better picture, and again
 Here    Equations 1 to 7 with VGG-19's conv4_2 for the content and conv1_1 to conv5_1 for the style, weighed alike, and
-        mean pooling instead of the greatest (section 2). Any classifier of the zoo will do: see `layers_of`.
+        mean pooling instead of the greatest (section 2; pooling="max" leaves the network as it is). Any classifier of
+        the zoo will do: see `layers_of`.
         Deviations: each loss is a share, 1 where maps or Gram matrices are as wrong as if they were all zero, so that
         one weight fits all networks and sizes; a Gram matrix is divided by the cells, so that the two pictures
         may differ in size; the picture grows: 128, 256, 512 pixels, each size starting from the one before, which
@@ -41,6 +42,7 @@ from siseon.models.classification.vgg import VGG
 
 Start: TypeAlias = Literal["content", "style", "noise"]
 Optimizer: TypeAlias = Literal["lbfgs", "adam"]
+Pooling: TypeAlias = Literal["mean", "max"]
 
 SMALLEST = 128
 """The longer side, in pixels, of the first and smallest picture."""
@@ -96,6 +98,7 @@ def stylise(
     variation_weight: float = 0.0,
     start: Start = "content",
     optimizer: Optimizer = "lbfgs",
+    pooling: Pooling = "mean",
     keep_colour: bool = False,
     seed: int = 0,
     watch: Callable[[Step], None] = lambda step: None,
@@ -107,7 +110,7 @@ def stylise(
     each step. Raises RecipeError for settings that make no sense, SiseonError when the losses are no longer finite.
     """
     _check(size, steps, content_weight, style_weight)
-    features = Features(network, layers or layers_of(network))
+    features = Features(network, layers or layers_of(network), pooling=pooling)
     device = network.mean.device
     photo, painting = content.to(device), style.to(device)
     if keep_colour:
@@ -130,13 +133,14 @@ def stylise(
 class Features(nn.Module):
     """What some layers of a network give for a picture: a copy of its body, cut off behind the last of them.
 
-    Max pooling becomes mean pooling, as the paper has it. Raises RecipeError for a layer that is not there.
+    pooling: mean for max pooling, as the paper has it, or max, as it is. Raises RecipeError for a layer that is not
+    there.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network: Classifier, layers: Layers) -> None:
+    def __init__(self, network: Classifier, layers: Layers, *, pooling: Pooling = "mean") -> None:
         super().__init__()
         self.layers = layers
         body = copy.deepcopy(network.body).eval().requires_grad_(requires_grad=False)
@@ -144,7 +148,7 @@ class Features(nn.Module):
             for name, part in parent.named_children():
                 if isinstance(part, nn.ReLU | nn.ReLU6):
                     part.inplace = False  # it would change what a layer before it gave
-                if isinstance(part, nn.MaxPool2d):
+                if isinstance(part, nn.MaxPool2d) and pooling == "mean":
                     setattr(parent, name, mean_pooling(part))
         wanted = {*layers.content, *layers.style}
         modules = dict(body.named_modules())
@@ -155,7 +159,7 @@ class Features(nn.Module):
         for number in [number for number in body.layers if int(number) > last]:
             del body.layers[number]
         if isinstance(network, VGG):  # each pooling that is left halves what is left of a narrow picture
-            body.least = 2 ** sum(isinstance(part, nn.AvgPool2d) for part in body.layers.values())
+            body.least = 2 ** sum(isinstance(part, nn.AvgPool2d | nn.MaxPool2d) for part in body.layers.values())
         self.body, self.kept = body, dict[str, Tensor]()
         for name in wanted:
             modules[name].register_forward_hook(self._keeper(name))
