@@ -35,6 +35,7 @@ def reading(comparison: Comparison) -> list[Text]:
         if comparison.task == "detection":
             sentences.append(small_objects(comparison.finished))
         sentences.append(accuracy(comparison))
+        sentences += outlines(comparison.finished)
     if len(timed) > 2:
         sentences += choice(timed, comparison.main)
     return sentences
@@ -209,6 +210,20 @@ def accuracy(comparison: Comparison) -> Text:
         f"가장 정확한 것은 {with_particle(f'{best.model}({name.ko} {value:.3f})', '이고/고')}, 다음은 "
         f"{_and_value(following, main, 3)}.",
     )
+
+
+def outlines(results: Sequence[Result]) -> list[Text]:
+    """How exactly the models that give masks outline the objects; nothing where none does or the data has no masks."""
+    known = [result for result in results if math.isfinite(result.figure("mask_AP50"))]
+    if not known:
+        return []
+    said = _with(known, [f"AP50 {r.figure('mask_AP50'):.2f}, AP {r.figure('mask_AP'):.2f}" for r in known])
+    return [
+        Text(
+            f"{listed_en(said)} outline{'s' * (len(known) == 1)} the objects too: the figures of the masks.",
+            f"{with_particle(listed_ko(said), '은/는')} 물체의 윤곽도 그린다. 괄호 안은 마스크의 값이다.",
+        )
+    ]
 
 
 def choice(results: Sequence[Result], main: str) -> list[Text]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from io import StringIO
 
 from rich import box
@@ -11,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.words import COLUMNS, STAGES
+from siseon.comparison.words import COLUMNS, STAGES, Text
 
-HIGHER = ("AP50", "AP", "AP75", "AP_small", "AP_medium", "AP_large", "accuracy", "top5", "macro_F1")
-LOWER = ("milliseconds", "parameters", "macs", "weights", "peak")
-DETECTION = ("AP50", "AP", "AP_small", "AP_medium", "AP_large")
+DETECTION = ("AP50", "AP", "mask_AP50", "mask_AP", "AP_small", "AP_medium", "AP_large")
+OBJECTS = ("objects_small", "objects_medium", "objects_large")
 CLASSIFICATION = ("accuracy", "top5", "macro_F1")
+HIGHER = (*DETECTION, *CLASSIFICATION, "AP75")
+LOWER = ("milliseconds", "parameters", "macs", "weights", "peak")
 
 
 def columns(comparison: Comparison) -> tuple[str, ...]:
@@ -24,6 +26,20 @@ def columns(comparison: Comparison) -> tuple[str, ...]:
     accuracies = DETECTION if comparison.task == "detection" else CLASSIFICATION
     names = (*accuracies, *LOWER, "epochs", "seconds")
     return tuple(name for name in names if any(math.isfinite(value(result, name)) for result in comparison.results))
+
+
+def heading(comparison: Comparison, column: str) -> Text:
+    """What stands over a column; with the number of objects where the figure is of a size of them."""
+    said, count = COLUMNS[column], objects(comparison.results, column)
+    if not math.isfinite(count):
+        return said
+    return Text(f"{said.en} ({count:,.0f})", f"{said.ko}({count:,.0f}개)")
+
+
+def objects(results: Sequence[Result], column: str) -> float:
+    """How many true objects an AP by size is of; nan for other figures. All models are judged by the same."""
+    counts = (result.figure(column.replace("AP_", "objects_")) for result in results if column.startswith("AP_"))
+    return next((count for count in counts if math.isfinite(count)), math.nan)
 
 
 def stages_of(comparison: Comparison) -> list[str]:
@@ -74,7 +90,7 @@ def best(comparison: Comparison, column: str) -> float:
 def text(comparison: Comparison) -> str:
     """The most telling figures for a terminal."""
     names = [name for name in columns(comparison) if name not in ("AP_medium", "weights", "peak", "seconds")]
-    table = Table(*(COLUMNS[name].en for name in ("model", *names)), box=box.SIMPLE_HEAD)
+    table = Table(*(heading(comparison, name).en for name in ("model", *names)), box=box.SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
     for result in comparison.results:
@@ -87,12 +103,14 @@ def text(comparison: Comparison) -> str:
 def csv_text(comparison: Comparison) -> str:
     """One row a model, plain numbers; a stage's column ends in _ms. Write it with encoding utf-8-sig for Excel."""
     stages = stages_of(comparison)
-    names = ["name", "model", *columns(comparison), *(f"{stage}_ms" for stage in stages), "shown_from_score", "failure"]
+    counts = [name for name in OBJECTS if any(math.isfinite(result.figure(name)) for result in comparison.results)]
+    figures = [*columns(comparison), *counts]
+    names = ["name", "model", *figures, *(f"{stage}_ms" for stage in stages), "shown_from_score", "failure"]
     page = StringIO()
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(names)
     for result in comparison.results:
-        numbers = [value(result, column) for column in columns(comparison)]
+        numbers = [value(result, column) for column in figures]
         numbers += [result.stages.get(stage, math.nan) for stage in stages]
         cells = [f"{number:.6g}" if math.isfinite(number) else "" for number in numbers]
         writer.writerow([result.name, result.model, *cells, result.score if result.stages else "", result.failure])
