@@ -101,7 +101,8 @@ def play(
     """
     recipe = suited((recipe or Recipe()).changed(**changes)).changed(**changes)
     facts = preparation.contract(model)
-    recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
+    source = data.source or recipe.data or data.name  # the whole path: a run is gone on with from any folder
+    recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=source)
     _check(model, recipe, data)
     recipe = recipe.changed(flip=preparation.flip_of(recipe, "generation", data.classes))
     training = Training(model, recipe, None if out is None else new_folder(Path(out), recipe))
