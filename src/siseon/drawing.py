@@ -277,7 +277,7 @@ def _draw_labels(
     colours: Sequence[Colour],
     letters: int,
 ) -> None:
-    for number, (place, _) in reversed(labels.items()):
+    for number, (place, _) in reversed(list(labels.items())):
         pen.rectangle((place.left, place.top, place.right - 1, place.bottom - 1), fill=colours[number])
         start = place.left + letters // 4, place.top + round(letters * 0.97)
         _write(pen, start, texts[number], letters, ink(colours[number]))
