@@ -16,6 +16,7 @@ LAYERS = [
         "pictures",
         "boxes",
         "tracking",
+        "labelling",
         "hiding",
         "cleaning",
         "losses",

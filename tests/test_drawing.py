@@ -5,12 +5,9 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from siseon import drawing
-from siseon.drawing import Rectangle
 from siseon.interface import Detections
 
 GREY = 120
@@ -117,52 +114,57 @@ class TestDraw:
 
 
 class TestLabels:
-    @pytest.mark.parametrize(
-        "box, place",
-        [
-            (Rectangle(50, 60, 150, 160), Rectangle(50, 40, 90, 60)),
-            (Rectangle(50, 5, 150, 160), Rectangle(50, 5, 90, 25)),
-            (Rectangle(180, 60, 200, 160), Rectangle(160, 40, 200, 60)),
-            (Rectangle(0, 0, 200, 200), Rectangle(0, 0, 40, 20)),
-        ],
-    )
-    def test_first_choice(self, box, place):
-        assert drawing._label_places([box], [(40, 20)], (200, 200)) == [place]
-
-    def test_labels_of_one_box_lie_apart(self):
-        boxes = [Rectangle(50, 60, 150, 160)] * 4
-        places = drawing._label_places(boxes, [(40, 20)] * 4, (200, 200))
-        assert all(one.shared(other) == 0 for one in places for other in places if one is not other)
-
-    @settings(deadline=None)
-    @given(
-        st.tuples(st.integers(0, 199), st.integers(0, 99)),
-        st.tuples(st.integers(1, 200), st.integers(1, 100)),
-        st.tuples(st.integers(1, 200), st.integers(1, 100)),
-    )
-    def test_a_label_that_fits_is_never_off_the_picture(self, corner, extent, room):
-        left, top = corner
-        box = Rectangle(left, top, min(left + extent[0], 200), min(top + extent[1], 100))
-        for place in drawing._places(box, room, (100, 200)):
-            assert place.left >= 0 and place.top >= 0 and place.right <= 200 and place.bottom <= 100
-            assert (place.right - place.left, place.bottom - place.top) == room
-
     @pytest.mark.parametrize("width", [20, 60, 200])
     def test_long_names_are_cut_to_fit(self, width):
         text = drawing._shortened("아주 긴 이름의 고양이", 16, width)
         assert drawing._length(text, 16) <= width
         assert text.endswith("…") or width == 200
 
-    @pytest.mark.parametrize(
-        "one, other, pixels",
-        [
-            (Rectangle(0, 0, 10, 10), Rectangle(5, 8, 20, 20), 10),
-            (Rectangle(0, 0, 10, 10), Rectangle(10, 0, 20, 10), 0),
-            (Rectangle(0, 0, 10, 10), Rectangle(30, 30, 40, 40), 0),
-        ],
+
+def rows_below(picture, drawn):
+    """The height of what stands below the picture."""
+    return drawn.shape[0] - picture.shape[0]
+
+
+class TestCrowds:
+    BOXES = tuple(
+        (20 + 40 * column, 60 + 40 * row, 40 + 40 * column, 80 + 40 * row) for row in range(6) for column in range(9)
     )
-    def test_shared_pixels(self, one, other, pixels):
-        assert one.shared(other) == other.shared(one) == pixels
+
+    def test_one_class_again_and_again_is_named_once(self):
+        picture = plain(400, 400)
+        few, many = (detections([(90 * i, 50, 90 * i + 60, 300) for i in range(n)], [0] * n) for n in (2, 4))
+        assert rows_below(picture, drawing.draw(picture, few)) == 0
+        assert rows_below(picture, drawing.draw(picture, many)) == 0
+        five = detections([(70 * i, 50, 70 * i + 60, 300) for i in range(5)], [0] * 5)
+        assert 15 < rows_below(picture, drawing.draw(picture, five)) < 40
+
+    def test_of_true_objects_in_a_crowd_nothing_but_the_boxes_is_drawn(self):
+        picture = plain(400, 400)
+        drawn = drawing.draw_truth(picture, detections(self.BOXES, [1, 2] * 27))
+        kinds = {tuple(colour) for colour in np.unique(drawn[:400].reshape(-1, 3), axis=0).tolist()}
+        assert {drawing.colour(1), drawing.colour(2)} <= kinds and (0, 0, 0) not in kinds
+        for left, top, right, bottom in self.BOXES:
+            assert (drawn[top + 4 : bottom - 4, left + 4 : right - 4] == GREY).all()
+        assert (drawn[400:] == drawing.colour(1)).all(axis=-1).sum() > 50
+
+    def test_scores_do_not_hide_the_objects(self):
+        drawn = drawing.draw(plain(400, 400), detections(self.BOXES, [1, 2] * 27))
+        covered = [
+            (drawn[top + 4 : bottom - 4, left + 4 : right - 4] != GREY).any(axis=-1).mean()
+            for left, top, right, bottom in self.BOXES
+        ]
+        assert max(covered) <= 0.5 and np.mean(covered) < 0.1
+
+    def test_labels_that_hide_small_objects_give_way(self):
+        picture = plain(400, 400)
+        boxes = [(100 + 12 * i, 100, 110 + 12 * i, 110) for i in range(4)]
+        assert rows_below(picture, drawing.draw(picture, detections(boxes, [0, 0, 1, 1]))) > 15
+
+    def test_different_things_are_all_named(self):
+        picture = plain(400, 400)
+        boxes = [(100 + 12 * i, 100, 110 + 12 * i, 110) for i in range(3)]
+        assert rows_below(picture, drawing.draw(picture, detections(boxes, [0, 1, 2]))) == 0
 
 
 class TestColours:
@@ -202,6 +204,8 @@ class TestFont:
             ("crème 고양이", ["DejaVu Sans", "NanumSquare"]),
             ("고양이é", ["NanumSquare", "DejaVu Sans"]),
             ("-1 → −1", ["NanumSquare", "DejaVu Sans"]),
+            ("하늘 12.3%", ["NanumSquare", "DejaVu Sans"]),
+            ("tabby. 1,000", ["NanumSquare"]),
             ("", []),
         ],
     )

@@ -85,6 +85,7 @@ def test_a_detector_that_knows_the_truth():
     assert result.metrics["AP50"] == result.metrics["AP"] == 1.0
     assert result.confusion.tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 0]]
     assert result.per_class["고양이"]["objects"] == 4
+    assert sum(result.metrics[f"objects_{size}"] for size in ("small", "medium", "large")) == 8
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from siseon.metrics import (
     confusion_of_detections,
     confusion_of_labels,
     decoded,
+    objects_by_size,
     precision_recall_f1,
     run_lengths,
     top_k,
@@ -343,6 +344,15 @@ def test_top_k_agrees_with_scikit_learn(rows, count, seed):
     scores, labels = random.random((rows, 6)), random.integers(0, 6, rows)
     expected = top_k_accuracy_score(labels, scores, k=count, labels=range(6))
     assert top_k(torch.tensor(scores), torch.tensor(labels), count=count) == pytest.approx(expected)
+
+
+def test_objects_are_counted_by_the_sizes_of_coco():
+    sides = (5, 32, 33, 96, 97, 500)
+    one = true(*[(0, 0, 0, side, side) for side in sides[:3]], (1, 0, 0, 9, 9), crowd=[3])
+    two = true(*[(1, 0, 0, side, side) for side in sides[3:]])
+    areas = [torch.tensor([25.0, 1024.0, 1089.0, 81.0]), torch.tensor([9216.0, 9409.0, 250_000.0])]
+    assert objects_by_size([one, two], areas) == {"objects_small": 2, "objects_medium": 3, "objects_large": 3}
+    assert set(objects_by_size([], []).values()) == {0}
 
 
 def test_no_pictures_at_all():

@@ -82,6 +82,7 @@ def _judge_detections(answers: list[Answer], classes: tuple[str, ...]) -> Judgem
     scores = metrics.coco_scores(predictions, truths, classes=classes, areas=areas)
     confusion = metrics.confusion_of_detections(predictions, truths, classes=len(classes))
     _add_mask_figures(scores, answers, classes)
+    scores.figures.update(metrics.objects_by_size(truths, areas))
     return scores.figures, scores.per_class, confusion, scores.curves
 
 

@@ -1,7 +1,9 @@
 """Boxes, masks, maps of classes and labels (Hangul too) onto pictures, sheets of pictures, and the font of them all.
 
 Lines and letters grow with the picture. A picture whose longer side is below 400 pixels is enlarged 2 to 4 times first,
-so that its labels can be read; what is returned is then larger than what was given.
+so that its labels can be read. Where labels would hide the objects, or say the same again and again, the classes stand
+once below the picture, and at the boxes only the scores that find room. In both cases what is returned is larger than
+what was given.
 """
 
 from __future__ import annotations
@@ -9,17 +11,19 @@ from __future__ import annotations
 import colorsys
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from siseon.interface import VOID, Detections, Segmentation, Size
+from siseon.labelling import Label, Rectangle, labelled
 
 FONT: Final = Path(__file__).with_name("fonts") / "NanumSquareR.ttf"
 """Hangul, Hanja, kana and Latin; what it lacks (é, the minus sign) comes from DejaVu Sans, which matplotlib ships."""
@@ -31,6 +35,14 @@ READABLE: Final = 400
 """A picture whose longer side has fewer pixels is enlarged."""
 SHEET: Final = 1600
 """The most pixels that the columns of a contact sheet are wide together."""
+LEAST: Final = 11
+"""The height in pixels of the smallest letters that can be read."""
+SMALLER: Final = 0.8
+"""How high the letters of scores are where there is little room, by those of names."""
+MUCH: Final = 0.15
+"""The share of an object that a label should not hide."""
+AGAIN: Final = 5
+"""How many objects of each class, in the mean, make its name at each of them too much."""
 LATIN: Final = 0x24F
 """The last Latin character, accents and all."""
 PAPER: Final[Colour] = (250, 250, 248)
@@ -40,31 +52,16 @@ BACKGROUND: Final = ("background", "(background)", "__background__", "배경")
 """Classes that are not tinted, so that what stands before them is seen."""
 
 
-class Rectangle(NamedTuple):
-    """Pixels left <= x < right, top <= y < bottom."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def shared(self, other: Rectangle) -> int:
-        """The number of pixels that both have."""
-        width = min(self.right, other.right) - max(self.left, other.left)
-        height = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return max(width, 0) * max(height, 0)
-
-
 def draw(picture: np.ndarray, detections: Detections) -> np.ndarray:
     """The picture [height, width, 3] uint8 with the detections on it: masks, boxes, and class and score in percent."""
-    scores = detections.scores.tolist()
-    captions = [f"{name} {score:.0%}" for name, score in zip(detections.names, scores, strict=True)]
-    return _drawn(picture, detections, captions)
+    scores = [f"{score:.0%}" for score in detections.scores.tolist()]
+    captions = [f"{name} {score}" for name, score in zip(detections.names, scores, strict=True)]
+    return _drawn(picture, detections, captions, scores)
 
 
 def draw_truth(picture: np.ndarray, truth: Detections) -> np.ndarray:
     """As `draw`, with the class alone: of true objects the score says nothing."""
-    return _drawn(picture, truth, truth.names)
+    return _drawn(picture, truth, truth.names, [""] * len(truth.names))
 
 
 def draw_map(picture: np.ndarray, segmentation: Segmentation) -> np.ndarray:
@@ -186,7 +183,8 @@ def ink(paper: Colour) -> Colour:
     return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
 
 
-def _drawn(picture: np.ndarray, objects: Detections, captions: Sequence[str]) -> np.ndarray:
+def _drawn(picture: np.ndarray, objects: Detections, captions: Sequence[str], short: Sequence[str]) -> np.ndarray:
+    """The objects with their captions, or over a legend of their classes with the `short` ones that find room."""
     height, width = picture.shape[:2]
     canvas = _enlarged(picture)
     times = canvas.shape[0] // height
@@ -206,8 +204,31 @@ def _drawn(picture: np.ndarray, objects: Detections, captions: Sequence[str]) ->
             if right - left > 2 * rim and bottom - top > 2 * rim:
                 pen.rectangle((left + rim, top + rim, right - rim, bottom - rim), outline=SHADE)
         pen.rectangle((left, top, right, bottom), outline=paint, width=line)
-    _draw_labels(pen, boxes, captions, colours, size)
-    return np.array(image)
+    letters = _letters(size)
+    texts = [_shortened(caption, letters, size[1] - letters) for caption in captions]
+    labels = labelled(boxes, _rooms(texts, letters), size)
+    if not _crowded(labels, len(set(objects.names))):
+        _draw_labels(pen, labels, texts, colours, letters)
+        return np.array(image)
+    small = max(round(letters * SMALLER), LEAST)
+    if any(short):
+        _draw_labels(pen, labelled(boxes, _rooms(short, small), size, most=MUCH), short, colours, small)
+    entries = [(colour(label), f"{name} × {count}") for (label, name), count in _counted(objects)]
+    return np.concatenate([np.array(image), legend(entries, size[1], letters=letters)])
+
+
+def _crowded(labels: Mapping[int, Label], classes: int) -> bool:
+    """Whether a legend is better than labels: they say the same again and again, or hide the objects or each other.
+
+    Of different things a legend would have to name each.
+    """
+    hides = sum(label.hides for label in labels.values())
+    return len(labels) >= AGAIN * classes > 0 or (hides > MUCH * len(labels) and classes < len(labels))
+
+
+def _counted(objects: Detections) -> list[tuple[tuple[int, str], int]]:
+    """(label, name) of each class and how many objects are of it, most first."""
+    return Counter(zip(objects.labels.tolist(), objects.names, strict=True)).most_common()
 
 
 def _enlarged(picture: np.ndarray) -> np.ndarray:
@@ -224,7 +245,7 @@ def _line(size: Size) -> int:
 
 def _letters(size: Size) -> int:
     """The height of letters on a picture of this size: 16 pixels at 640 x 480."""
-    return max(round((size[0] * size[1]) ** 0.5 / 35), 13)
+    return max(round((size[0] * size[1]) ** 0.5 / 35), LEAST + 2)
 
 
 def _pixels(box: Sequence[float], size: Size) -> Rectangle:
@@ -244,38 +265,22 @@ def _draw_masks(canvas: np.ndarray, masks: np.ndarray, colours: Sequence[Colour]
         cv2.drawContours(canvas, outlines, -1, paint, max(_line((height, width)) // 2, 1), cv2.LINE_AA)
 
 
+def _rooms(texts: Sequence[str], letters: int) -> list[tuple[int, int]]:
+    """Width and height of labels in letters of a size."""
+    return [(round(_length(text, letters)) + letters // 2, round(letters * 1.25)) for text in texts]
+
+
 def _draw_labels(
-    pen: ImageDraw.ImageDraw, boxes: Sequence[Rectangle], captions: Sequence[str], colours: Sequence[Colour], size: Size
+    pen: ImageDraw.ImageDraw,
+    labels: Mapping[int, Label],
+    texts: Sequence[str],
+    colours: Sequence[Colour],
+    letters: int,
 ) -> None:
-    letters = _letters(size)
-    texts = [_shortened(caption, letters, size[1] - letters) for caption in captions]
-    rooms = [(round(_length(text, letters)) + letters // 2, round(letters * 1.25)) for text in texts]
-    places = _label_places(boxes, rooms, size)
-    for place, text, paint in reversed(list(zip(places, texts, colours, strict=True))):
-        pen.rectangle((place.left, place.top, place.right - 1, place.bottom - 1), fill=paint)
-        _write(pen, (place.left + letters // 4, place.top + round(letters * 0.97)), text, letters, ink(paint))
-
-
-def _label_places(boxes: Sequence[Rectangle], rooms: Sequence[tuple[int, int]], size: Size) -> list[Rectangle]:
-    """Where the label of each box lies, given its (width, height): off the others if it can be; the first choose."""
-    taken: list[Rectangle] = []
-    for box, room in zip(boxes, rooms, strict=True):
-        taken.append(min(_places(box, room, size), key=lambda place: sum(map(place.shared, taken))))
-    return taken
-
-
-def _places(box: Rectangle, room: tuple[int, int], size: Size) -> list[Rectangle]:
-    """Where one label may lie, best first: over its box, in it, or under it, and always on the picture."""
-    width, height = room
-    lefts = box.left, box.right - width
-    tops = box.top - height, box.top, box.bottom, box.bottom - height
-    fitting = [top for top in tops if 0 <= top <= size[0] - height] or [0]
-    places = []
-    for top in fitting:
-        for left in lefts:
-            left = min(max(left, 0), max(size[1] - width, 0))
-            places.append(Rectangle(left, top, left + width, top + height))
-    return places
+    for number, (place, _) in reversed(list(labels.items())):
+        pen.rectangle((place.left, place.top, place.right - 1, place.bottom - 1), fill=colours[number])
+        start = place.left + letters // 4, place.top + round(letters * 0.97)
+        _write(pen, start, texts[number], letters, ink(colours[number]))
 
 
 def _tile(picture: np.ndarray, lines: Sequence[str], measures: tuple[int, int]) -> Image.Image:
@@ -336,7 +341,11 @@ def _length(text: str, letters: int) -> float:
 
 def _parts(text: str, letters: int) -> list[tuple[ImageFont.FreeTypeFont, str]]:
     """The text in pieces, each with a font that has its characters; a Latin word is not written in two fonts."""
-    words = [(word, all(ord(character) in _drawable() for character in word)) for word in re.split("( )", text)]
+    words = [
+        # the decimal point of the shipped font lies below the line, as a comma
+        (word, not re.search(r"\d\.\d", word) and all(ord(character) in _drawable() for character in word))
+        for word in re.split("( )", text)
+    ]
     ours = [
         (character, whole or (ord(character) > LATIN and ord(character) in _drawable()))
         for word, whole in words

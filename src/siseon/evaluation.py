@@ -59,7 +59,8 @@ class Evaluation:
 
     metrics: the main figure first ("AP50", "accuracy", "mean_IoU" or "CIDEr"), all 0..1 except CIDEr, 0..10, and
     pictures, unreadable and ms_per_picture, which is the time within `predict` in batches, reading the files not
-    counted; "mask_AP50" and its like where model and data have masks. per_class: class -> figures, none for sentences.
+    counted; "mask_AP50" and its like where model and data have masks; "objects_small", of how many objects AP_small is,
+    and its like. per_class: class -> figures, none for sentences.
     confusion: [truth, predicted], for detection with the background last, at score and overlap 0.5; for segmentation of
     pixels. curves: class -> precision against recall, of the boxes.
     """
@@ -258,6 +259,6 @@ def _without_nan(figures: Mapping[str, float]) -> dict[str, float | None]:
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    if name in ("pictures", "unreadable", "objects", "pixels"):
+    if name in ("pictures", "unreadable", "pixels") or name.startswith("objects"):
         return str(int(value))
     return f"{value:.1f}" if name == "ms_per_picture" else f"{value:.3f}"

@@ -24,6 +24,9 @@ Array = np.ndarray
 ALL, SMALL, MEDIUM, LARGE = range(4)
 """COCO's ranges of object area: any, below 32^2, 32^2 to 96^2, above 96^2 pixels."""
 
+RANGES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""Least and greatest area of each of them, in pixels."""
+
 Runs: TypeAlias = "dict[str, Any]"
 """COCO's run-length code of a mask: {"size": [height, width], "counts": bytes}."""
 
@@ -117,6 +120,18 @@ def coco_scores(
         for label, name in enumerate(classes)
     }
     return CocoScores(figures, per_class, curves)
+
+
+def objects_by_size(truths: Sequence[Target], areas: Sequence[Float[Tensor, " _"]]) -> dict[str, float]:
+    """How many true objects stand behind AP_small, AP_medium and AP_large: objects_small and so on, crowds left out.
+
+    areas[i]: those of the objects of picture i in pixels. As in COCO's program, one of just 32^2 or 96^2 is of both.
+    """
+    known = [size[~truth.crowd] for truth, size in zip(truths, areas, strict=True)]
+    sizes = torch.cat(known).double() if known else torch.zeros(0)
+    return {
+        f"objects_{name}": float(((sizes >= least) & (sizes <= most)).sum()) for name, (least, most) in RANGES.items()
+    }
 
 
 def confusion_of_detections(

@@ -187,13 +187,14 @@ def test_ctrl_c_between_the_trainings(run, monkeypatch):
 def test_detectors(run, tmp_path):
     scenes = {name: Few(Scenes(name), 4) for name in ("train", "val", "test")}
     data = Data("scenes", "detection", Scenes("train").classes, scenes)
-    (result,) = run("faster_rcnn", data=data, batch=2, imgsz=64, drawn=True).results
-    assert result.failure == "" and result.name == "faster_rcnn" and result.model == "faster_rcnn_mini"
+    (result,) = run("mask_rcnn", data=data, batch=2, imgsz=64, drawn=True).results
+    assert result.failure == "" and result.name == "mask_rcnn" and result.model == "mask_rcnn_mini"
+    assert "mask_AP50" in result.figures and result.figure("objects_small") > 0
     assert list(result.stages)[:3] == ["preparation", "features", "proposals"]
     assert list(result.without) == ["AP50", "AP_small"] and result.score in race.SCORES
     assert result.macs > 1e6
     assert (tmp_path / "race" / "index.html").exists()
-    assert (tmp_path / "race" / "faster_rcnn_mini" / "test" / "metrics.json").exists()
+    assert (tmp_path / "race" / "mask_rcnn_mini" / "test" / "metrics.json").exists()
 
 
 def test_segmenters(run):

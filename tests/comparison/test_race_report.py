@@ -14,6 +14,7 @@ from siseon.comparison import figures, page, photographs, remarks, tables
 from siseon.comparison.report import write
 from siseon.comparison.result import Comparison, Result, read
 from siseon.comparison.result import write as write_result
+from siseon.comparison.words import SIZES
 
 NAMES = ("rcnn_mini", "ssd_mini")
 
@@ -64,6 +65,31 @@ def test_settings_of_single_models_are_named(tmp_path):
     ]
     assert "ssd: lr = 0.001, wide = 192" in said[0].ko
     assert not any("single models" in text.en for text in remarks.conditions(comparison(tmp_path, result("rcnn_mini"))))
+
+
+def test_how_many_objects_an_accuracy_is_of_stands_over_it(tmp_path):
+    counts = {"objects_small": 1234.0, "objects_medium": 1.0, "objects_large": 0.0}
+    known = result("ssd_mini", 0.6, small=0.2)
+    race = comparison(tmp_path, replace(known, figures={**known.figures, **counts}), result("yolo_mini"))
+    assert tables.heading(race, "AP_small") == ("AP small (1,234)", "AP 작은 물체(1,234개)")
+    assert [tables.heading(race, name).en for name in ("AP", "AP_medium")] == ["AP", "AP medium (1)"]
+    (row, _) = csv.DictReader(tables.csv_text(race).splitlines())
+    assert row["objects_small"] == "1234" and row["AP_small"] == "0.2"
+    write(race, photos("ssd_mini", "yolo_mini"), ("en", "ko"))
+    page_text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "AP 작은 물체(1,234개)" in page_text and "AP small (1,234)" in page_text
+    assert "AP small (1,234) · AP 작은 물체(1,234개)" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert figures._with_count(SIZES["AP_medium"], 1.0, ("en", "ko")) == "medium: 1 object\n중간: 1개"
+
+
+def test_models_with_masks_have_the_figures_of_masks(tmp_path):
+    known = result("mask_rcnn_mini", 0.6)
+    with_masks = replace(known, figures={**known.figures, "mask_AP50": 0.55, "mask_AP": 0.31})
+    race = comparison(tmp_path, result("ssd_mini", 0.5), with_masks)
+    assert tables.columns(race)[:4] == ("AP50", "AP", "mask_AP50", "mask_AP")
+    first, second = csv.DictReader(tables.csv_text(race).splitlines())
+    assert (first["mask_AP50"], second["mask_AP50"], second["mask_AP"]) == ("", "0.55", "0.31")
+    assert "mask_AP" not in tables.columns(comparison(tmp_path, result("ssd_mini")))
 
 
 def test_a_failure_is_named_and_harmless(folder):

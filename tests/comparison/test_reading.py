@@ -15,6 +15,7 @@ from siseon.comparison.reading import (
     fastest,
     milliseconds,
     of_classes,
+    outlines,
     quotient,
     ranked,
     reading,
@@ -171,6 +172,16 @@ def test_small_objects():
     assert small_objects([YOLO, result("ssd", small=0.0)]).en.startswith("None finds small objects")
     assert "AP 0.31" in small_objects([FASTER]).en
     assert small_objects([result("ssd")]).en.startswith("No test picture has a small object")
+
+
+def test_outlines_are_told_of_models_with_masks():
+    plain = result("ssd_mini")
+    masks = {"mask_AP50": 0.55, "mask_AP": 0.31}
+    with_masks = result("mask_rcnn_mini", figures={**plain.figures, **masks})
+    assert outlines([plain]) == []
+    (said,) = outlines([plain, with_masks])
+    assert said.en == "mask_rcnn_mini (AP50 0.55, AP 0.31) outlines the objects too: the figures of the masks."
+    assert said.ko == "mask_rcnn_mini(AP50 0.55, AP 0.31)는 물체의 윤곽도 그린다. 괄호 안은 마스크의 값이다."
 
 
 def test_what_to_choose_from():

@@ -38,6 +38,14 @@ def test_voc_with_lists(tmp_path):
     assert whats(data) == ["Annotations/d.xml: is in no list of ImageSets/Main; left out"]
 
 
+def test_data_says_what_opens_it_again_from_any_folder(tmp_path, monkeypatch):
+    picture(tmp_path / "자료" / "train" / "a.png")
+    voc_xml(tmp_path / "자료" / "train" / "a.xml", [("dog", BOX)])
+    monkeypatch.chdir(tmp_path)
+    assert open_data("자료").source == str(tmp_path / "자료")
+    assert open_data("digits").source == "digits"
+
+
 def test_voc_trainval_without_train_is_train(tmp_path):
     for name in "ab":
         picture(tmp_path / "JPEGImages" / f"{name}.png")

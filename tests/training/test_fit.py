@@ -89,6 +89,14 @@ def test_what_a_run_leaves(tmp_path):
     assert (metadata["epoch"], metadata["step"], metadata["crop"]) == ("2", "8", "12")
 
 
+def test_a_run_knows_where_its_data_is(tmp_path):
+    data = replace(noise(), source=str(tmp_path / "자료"))
+    fit(small(), data, out=tmp_path / "run", recipe=Recipe(data="자료"), **FAST)
+    assert Recipe.from_toml(tmp_path / "run" / "recipe.toml").data == str(tmp_path / "자료")
+    fit(small(), noise(), out=tmp_path / "other", **FAST)
+    assert Recipe.from_toml(tmp_path / "other" / "recipe.toml").data == noise().name
+
+
 def test_problems_of_the_data_are_in_the_log(tmp_path):
     fit(small(), noise(), out=tmp_path, **FAST)
     assert (

@@ -15,7 +15,7 @@ from matplotlib.transforms import Bbox
 from siseon import drawing
 from siseon.comparison.reading import best_trades, milliseconds, share
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.tables import classes_of, shown, stages_of
+from siseon.comparison.tables import classes_of, objects, shown, stages_of
 from siseon.comparison.words import COLUMNS, SIZES, STAGES, Language, Text
 
 STAGE_COLOURS = {
@@ -152,7 +152,7 @@ def sizes(results: Sequence[Result], languages: tuple[Language, ...], path: Path
                 ha="center",
                 fontsize=8 if width > 0.1 else 6.5,
             )
-    axes.set_xticks(range(len(known)), [SIZES[name].within(languages, "\n") for name in known])
+    axes.set_xticks(range(len(known)), [_with_count(SIZES[name], objects(results, name), languages) for name in known])
     axes.set_ylabel(Text("AP (0.50 to 0.95)", "AP (0.50부터 0.95까지)").within(languages))
     axes.margins(y=0.12)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -181,6 +181,14 @@ def by_class(comparison: Comparison, path: Path) -> Path:
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     _plain(axes)
     return _saved(figure, path)
+
+
+def _with_count(size: Text, count: float, languages: tuple[Language, ...]) -> str:
+    """The name of a size of objects, and how many the figure is of."""
+    if not math.isfinite(count):
+        return size.within(languages, "\n")
+    things = Text("object" if count == 1 else "objects", "개")
+    return Text(f"{size.en}: {count:,.0f} {things.en}", f"{size.ko}: {count:,.0f}{things.ko}").within(languages, "\n")
 
 
 def _name(axes: Axes, results: Sequence[Result], main: str) -> None:

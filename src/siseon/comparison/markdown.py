@@ -8,8 +8,8 @@ from siseon.comparison.photographs import Sheet, answering
 from siseon.comparison.reading import reading
 from siseon.comparison.remarks import conditions, figures, stage_meanings, title
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.tables import best, best_of_class, classes_of, columns, shown, value
-from siseon.comparison.words import COLUMNS, HEADINGS, Language
+from siseon.comparison.tables import best, best_of_class, classes_of, columns, heading, shown, value
+from siseon.comparison.words import HEADINGS, Language
 
 
 def markdown(comparison: Comparison, sheets: Sequence[Sheet], languages: tuple[Language, ...]) -> str:
@@ -19,14 +19,14 @@ def markdown(comparison: Comparison, sheets: Sequence[Sheet], languages: tuple[L
         lines += [f"- {getattr(sentence, language)}" for sentence in reading(comparison)] + [""]
     names = columns(comparison)
     lines += _markdown_table(
-        [COLUMNS["model"].within(languages), *(COLUMNS[name].within(languages) for name in names)],
+        [heading(comparison, name).within(languages) for name in ("model", *names)],
         [[result.model, *(_marked(comparison, result, name) for name in names)] for result in comparison.results],
     )
-    for file, heading in figures(comparison):
-        lines += [f"## {HEADINGS[heading].within(languages)}", "", f"![{heading}]({file})", ""]
-        if heading == "stages":
+    for file, name in figures(comparison):
+        lines += [f"## {HEADINGS[name].within(languages)}", "", f"![{name}]({file})", ""]
+        if name == "stages":
             lines += [f"- {meaning.within(languages)}" for meaning in stage_meanings(comparison)] + [""]
-        if heading == "classes":
+        if name == "classes":
             lines += _classes(comparison, languages)
     if sheets:
         lines += [f"## {HEADINGS['photos'].within(languages)}", "", *_photos(comparison, sheets, languages), ""]

@@ -11,7 +11,7 @@ from siseon.comparison.photographs import Sheet, answering
 from siseon.comparison.reading import reading
 from siseon.comparison.remarks import conditions, figures, stage_meanings, title
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.tables import best, best_of_class, classes_of, columns, shown, stages_of, value
+from siseon.comparison.tables import best, best_of_class, classes_of, columns, heading, shown, stages_of, value
 from siseon.comparison.words import COLUMNS, HEADINGS, STAGES, Language, Text
 
 STYLE = """
@@ -127,7 +127,7 @@ def _list(texts: Sequence[Text], languages: tuple[Language, ...], kind: str) -> 
 
 def _results(comparison: Comparison, languages: tuple[Language, ...]) -> str:
     names = columns(comparison)
-    head = "".join(f"<th>{both(COLUMNS[name], languages)}</th>" for name in ("model", *names))
+    head = "".join(f"<th>{both(heading(comparison, name), languages)}</th>" for name in ("model", *names))
     rows = []
     for result in comparison.results:
         if result.failure:

@@ -108,7 +108,8 @@ def compare(
     after Ctrl-C.
     """
     opened = data if isinstance(data, Data) else open_data(data, task=task_of(models))
-    recipe = recipe.changed(data=opened.name if isinstance(data, Data) else settings.lasting(data), **changes)
+    named = opened.source or opened.name if isinstance(data, Data) else settings.lasting(data)
+    recipe = recipe.changed(data=named, **changes)
     if photos < 1:
         raise RecipeError(f"photos = {photos} makes no sense", "Give 1 or more")
     runners = entrants(models, opened, family)

@@ -38,6 +38,7 @@ def reading(comparison: Comparison) -> list[Text]:
         sentences.append(accuracy(comparison))
         if comparison.task == "segmentation":
             sentences += of_classes(comparison)
+        sentences += outlines(comparison.finished)
     if len(timed) > 2:
         sentences += choice(timed, comparison.main)
     return sentences
@@ -255,6 +256,20 @@ def of_classes(comparison: Comparison) -> list[Text]:
 
 def _finite(value: float) -> float:
     return value if math.isfinite(value) else -math.inf
+
+
+def outlines(results: Sequence[Result]) -> list[Text]:
+    """How exactly the models that give masks outline the objects; nothing where none does or the data has no masks."""
+    known = [result for result in results if math.isfinite(result.figure("mask_AP50"))]
+    if not known:
+        return []
+    said = _with(known, [f"AP50 {r.figure('mask_AP50'):.2f}, AP {r.figure('mask_AP'):.2f}" for r in known])
+    return [
+        Text(
+            f"{listed_en(said)} outline{'s' * (len(known) == 1)} the objects too: the figures of the masks.",
+            f"{with_particle(listed_ko(said), '은/는')} 물체의 윤곽도 그린다. 괄호 안은 마스크의 값이다.",
+        )
+    ]
 
 
 def choice(results: Sequence[Result], main: str) -> list[Text]:

@@ -14,9 +14,10 @@ from rich.table import Table
 
 from siseon.comparison.kinds import KINDS
 from siseon.comparison.result import Comparison, Result
-from siseon.comparison.words import COLUMNS, HEADINGS, STAGES
+from siseon.comparison.words import COLUMNS, HEADINGS, STAGES, Text
 
-HIGHER = tuple(name for kind in KINDS.values() for name in kind.figures)
+OBJECTS = ("objects_small", "objects_medium", "objects_large")
+HIGHER = (*(name for kind in KINDS.values() for name in kind.figures), "AP75")
 LOWER = ("milliseconds", "parameters", "macs", "weights", "peak")
 
 
@@ -24,6 +25,20 @@ def columns(comparison: Comparison) -> tuple[str, ...]:
     """The figures that the tables show: those that any model has."""
     names = (*KINDS[comparison.task].figures, *LOWER, "epochs", "seconds")
     return tuple(name for name in names if any(math.isfinite(value(result, name)) for result in comparison.results))
+
+
+def heading(comparison: Comparison, column: str) -> Text:
+    """What stands over a column; with the number of objects where the figure is of a size of them."""
+    said, count = COLUMNS[column], objects(comparison.results, column)
+    if not math.isfinite(count):
+        return said
+    return Text(f"{said.en} ({count:,.0f})", f"{said.ko}({count:,.0f}개)")
+
+
+def objects(results: Sequence[Result], column: str) -> float:
+    """How many true objects an AP by size is of; nan for other figures. All models are judged by the same."""
+    counts = (result.figure(column.replace("AP_", "objects_")) for result in results if column.startswith("AP_"))
+    return next((count for count in counts if math.isfinite(count)), math.nan)
 
 
 def stages_of(comparison: Comparison) -> list[str]:
@@ -98,7 +113,7 @@ def text(comparison: Comparison) -> str:
     rows = [(result.model, *(shown(name, value(result, name)) for name in names)) for result in comparison.results]
     page = StringIO()
     console = Console(file=page, width=110, no_color=True)
-    console.print(_table([COLUMNS[name].en for name in ("model", *names)], rows))
+    console.print(_table([heading(comparison, name).en for name in ("model", *names)], rows))
     classes = classes_of(comparison)
     if classes:
         models = comparison.finished
@@ -119,13 +134,15 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 def csv_text(comparison: Comparison) -> str:
     """One row a model, plain numbers; a stage's column ends in _ms. Write it with encoding utf-8-sig for Excel."""
     stages, classes, each = stages_of(comparison), classes_of(comparison), KINDS[comparison.task].each
+    counts = [name for name in OBJECTS if any(math.isfinite(result.figure(name)) for result in comparison.results)]
+    figures = [*columns(comparison), *counts]
     parts = [*(f"{each}_{name}" for name in classes), *(f"{stage}_ms" for stage in stages)]
-    names = ["name", "model", *columns(comparison), *parts, "shown_from_score", "failure"]
+    names = ["name", "model", *figures, *parts, "shown_from_score", "failure"]
     page = StringIO()
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(names)
     for result in comparison.results:
-        numbers = [value(result, column) for column in columns(comparison)]
+        numbers = [value(result, column) for column in figures]
         numbers += [result.of_class(name) for name in classes]
         numbers += [result.stages.get(stage, math.nan) for stage in stages]
         cells = [f"{number:.6g}" if math.isfinite(number) else "" for number in numbers]

@@ -47,6 +47,8 @@ COLUMNS = {
     "AP50": Text("AP50", "AP50"),
     "AP": Text("AP", "AP"),
     "AP75": Text("AP75", "AP75"),
+    "mask_AP50": Text("mask AP50", "마스크 AP50"),
+    "mask_AP": Text("mask AP", "마스크 AP"),
     "AP_small": Text("AP small", "AP 작은 물체"),
     "AP_medium": Text("AP medium", "AP 중간 물체"),
     "AP_large": Text("AP large", "AP 큰 물체"),

@@ -84,13 +84,17 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """A data set as `open_data` gives it: up to three splits with the same classes, and the problems found."""
+    """A data set as `open_data` gives it: up to three splits with the same classes, and the problems found.
+
+    source: what opens it again from any folder, a whole path or a built-in name; empty where nothing does.
+    """
 
     name: str
     task: Task
     classes: tuple[str, ...]
     splits: Mapping[str, Dataset]
     problems: Sequence[Problem] = ()
+    source: str = ""
 
     @property
     def train(self) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +75,12 @@ def open_data(
     nothing in it can be used.
     """
     if str(path) in BUILT_IN:
-        return _for_task(_built_in(str(path), classes, seed, task, language), task)
+        return replace(_for_task(_built_in(str(path), classes, seed, task, language), task), source=str(path))
     source = Path(path).expanduser().absolute()
     try:
         if source.suffix.lower() == ".npz" and source.is_file():
-            return arrays.read(source, classes, seed)
-        return _for_task(_open(source, task, classes, seed), task)
+            return replace(arrays.read(source, classes, seed), source=str(source))
+        return replace(_for_task(_open(source, task, classes, seed), task), source=str(source))
     except OSError as error:
         raise DataError(f"{source} cannot be read ({error})", "Check the rights of its files and the disk") from error
 

@@ -36,7 +36,7 @@ def open_pictures(path: str | Path, *, seed: int = 0) -> Data:
     if not records:
         raise DataError(f"{source}: no picture can be read", "See what is wrong with them: siseon check")
     dataset = FileDataset.of(files.root, "classification", (CLASS,), records)
-    return Data(files.root.name, "classification", (CLASS,), {"train": dataset}, notes.problems())
+    return Data(files.root.name, "classification", (CLASS,), {"train": dataset}, notes.problems(), str(source))
 
 
 def are_grey(dataset: Dataset, *, looked_at: int = 24) -> bool:

@@ -101,10 +101,11 @@ def play(
     """
     recipe = suited((recipe or Recipe()).changed(**changes))
     facts = preparation.contract(model)
-    recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
+    source = data.source or recipe.data or data.name  # the whole path: a run is gone on with from any folder
+    recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=source)
     _check(model, recipe, data)
-    source = Path(recipe.data).resolve()
-    if out is not None and source.is_dir() and Path(out).resolve().is_relative_to(source):
+    folder = Path(recipe.data).resolve()
+    if out is not None and folder.is_dir() and Path(out).resolve().is_relative_to(folder):
         raise RecipeError(
             f"{out} lies in {recipe.data}, whose next reader would find the made pictures among the real ones",
             "Name another folder with --out",

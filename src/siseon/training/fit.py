@@ -70,7 +70,8 @@ def fit(
     """
     recipe = (recipe or Recipe()).changed(**changes)
     facts = preparation.contract(model)
-    recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=recipe.data or data.name)
+    source = data.source or recipe.data or data.name  # the whole path: a run is gone on with from any folder
+    recipe = recipe.changed(model=recipe.model or str(facts.spec["name"]), data=source)
     _check(facts, data)
     recipe = recipe.changed(flip=preparation.flip_of(recipe, data.task, data.classes))
     training = Training(model, recipe, None if out is None else new_folder(Path(out), recipe))

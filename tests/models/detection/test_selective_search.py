@@ -319,15 +319,27 @@ def test_modes_are_those_of_the_paper():
     assert counts == {"single": 1, "fast": 8, "quality": 80}
 
 
-def test_the_order_is_a_place_in_the_hierarchy_times_a_random_number():
+def test_the_order_is_the_root_of_a_place_in_the_hierarchy_times_a_random_number():
     hierarchies = [np.array([[0, 0, 2, 2], [2, 0, 4, 2], [0, 0, 4, 2]]), np.array([[0, 0, 4, 2]])]
     random = np.random.default_rng(5).random(4)
-    ranks = np.array([3, 2, 1, 1]) * random
+    ranks = np.array([3, 2, 1, 1]) ** 0.5 * random
     expected = []
     for index in sorted(range(4), key=lambda each: ranks[each]):
         box = np.concatenate(hierarchies)[index].tolist()
         expected += [] if box in expected else [box]
     assert search._ranked(hierarchies, np.random.default_rng(5)).tolist() == expected
+
+
+def test_boxes_that_are_nearly_a_better_one_come_last():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [0, 0, 10, 7], [20, 1, 30, 10], [0, 0, 5, 10]])
+    assert search._near_ones_last(boxes).tolist() == boxes[[0, 2, 3, 5, 1, 4]].tolist()
+    assert search._near_ones_last(boxes[:0]).shape == (0, 4)
+
+
+def test_no_box_is_lost_by_the_order():
+    picture = noise(50, 70)
+    ranked = search._ranked(search._hierarchies(picture, search.MODES["fast"]), np.random.default_rng(0))
+    assert sorted(ranked.tolist()) == sorted(propose(picture).int().tolist())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 2), (30, 40)])

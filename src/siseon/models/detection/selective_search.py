@@ -3,13 +3,25 @@
 Idea    Objects are regions of a picture that belong together, but by colour here, by texture there: group many small
         segments step by step, in several ways, and propose the box of every region that comes up on the way.
 Flow    picture -> colour space -> small segments (Felzenszwalb and Huttenlocher 2004) -> the two neighbours most alike
-        become one, again and again -> boxes of all regions of all strategies -> randomised order, no box twice
+        become one, again and again -> boxes of all regions of all strategies -> randomised order, no box twice,
+        what is nearly a better one last
 Here    Sections 3.1 to 3.3, and the strategies of table 5 (single, fast, quality). Histograms are whole numbers of
         1/65535, edges of 1/64 grey level, so that the boxes are the same on every machine. Segments have at least k
         pixels (of the authors' program; the paper does not say). Texture bins span 0..102 grey levels, the steepest
         response there is. Hue is in steps of two degrees, 0..179, and so weighs less than the other channels. A picture
         with a side above 1,000 pixels is scaled down to that first; the paper's have 500. No box is too small (the
         authors' program drops those narrower than 20 pixels).
+        Deviation: the order. Section 4.3 ranks a region by its place in its hierarchy times a random number; here it is
+        the root of the place, and boxes that overlap a better one by more than 0.7 go last. Recall at 0.5 and 0.7 and
+        the mean best overlap (ABO) in the mode quality, seed 0, boxes as many as OpenCV 5.0.0 gives (2026-11-22):
+                                    first 1,000          first 2,000          all of OpenCV's
+            coco128,   OpenCV       0.596 0.364 0.556    0.669 0.430 0.599    0.700 0.538 0.648
+            50 photos  section 4.3  0.514 0.352 0.504    0.580 0.425 0.569    0.692 0.549 0.653
+                       here         0.622 0.394 0.561    0.709 0.495 0.622    0.791 0.592 0.689
+            bccd,      OpenCV       0.739 0.281 0.593    0.854 0.396 0.647    0.876 0.522 0.685
+            24 photos  section 4.3  0.816 0.338 0.626    0.927 0.531 0.694    0.969 0.670 0.738
+                       here         0.927 0.449 0.676    0.976 0.593 0.712    0.989 0.679 0.734
+        Of the first 500 on coco128 OpenCV has 0.533 0.284 0.505, this 0.521 0.298 0.497.
 """
 
 from __future__ import annotations
@@ -23,6 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from siseon.boxes.nms import nms
 from siseon.interface import PictureError
 
 if TYPE_CHECKING:
@@ -34,6 +47,8 @@ Colours: TypeAlias = Literal["hsv", "lab", "rgi", "hue", "intensity", "rgb"]
 LONGEST = 1000
 """Pixels of the longer side above which a picture is scaled down."""
 SIGMA = 0.8
+NEAR = 0.7
+"""The overlap above which two boxes are nearly the same."""
 
 
 class Strategies(NamedTuple):
@@ -56,12 +71,13 @@ def propose(picture: np.ndarray, *, mode: Mode = "fast", limit: int | None = Non
     """Boxes [boxes, 4] (left, top, right, bottom) of likely objects, float32 in pixels of the picture, best first.
 
     picture: RGB uint8 [height, width, 3]. mode: one strategy, 8, or 80. limit: only so many of the best. The order is
-    the paper's: a region's place in its hierarchy, counted from the top, times a random number from `seed`. Raises
+    random with the larger regions first: by the root of a region's place in its hierarchy, counted from the top, times
+    a random number from `seed`; boxes that overlap a better one by more than NEAR come after all others. Raises
     PictureError where the array is no such picture.
     """
     small = _shrunk(_checked(picture))
     random = np.random.default_rng(seed)
-    boxes = _ranked(_hierarchies(small, MODES[mode]), random)[:limit]
+    boxes = _near_ones_last(_ranked(_hierarchies(small, MODES[mode]), random))[:limit]
     scale = np.array(picture.shape[1::-1] * 2) / (small.shape[1::-1] * 2)
     return torch.from_numpy((boxes * scale).astype(np.float32))
 
@@ -121,13 +137,20 @@ def _shrunk(picture: np.ndarray) -> np.ndarray:
 
 
 def _ranked(hierarchies: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
-    """The boxes of all hierarchies by place * random number (section 4.3), the whole picture of each being place 1."""
+    """The boxes of all hierarchies by root of place * random number, the whole picture of each being place 1."""
     from siseon.models.detection import _grouping
 
-    ranks = [np.arange(len(boxes), 0, -1) * random.random(len(boxes)) for boxes in hierarchies]
+    ranks = [np.arange(len(boxes), 0, -1) ** 0.5 * random.random(len(boxes)) for boxes in hierarchies]
     digits = (LONGEST + 1) ** np.arange(4)
     keys, least = _grouping.least_ranks(np.concatenate(hierarchies) @ digits, np.concatenate(ranks))
     return keys[np.argsort(least), None] // digits % (LONGEST + 1)
+
+
+def _near_ones_last(boxes: np.ndarray) -> np.ndarray:
+    """The boxes [boxes, 4], best first, with those at the end that are nearly the same as a better one."""
+    ranks = torch.arange(len(boxes), 0, -1, dtype=torch.float32)
+    different = nms(torch.from_numpy(boxes).float(), ranks, NEAR).numpy()
+    return np.concatenate((boxes[different], np.delete(boxes, different, axis=0)))
 
 
 class Space(NamedTuple):
