@@ -138,7 +138,7 @@ def train(model, data: Data, features: dict[str, Tensor], given: argparse.Namesp
         epoch += 1
         model.train()
         total = 0.0
-        for rows in torch.randperm(len(targets)).split(32):
+        for rows in torch.randperm(len(targets)).split(16):
             view = torch.randint(features["train"].shape[1], rows.shape)
             loss = model.loss_of_features(features["train"][rows, view], targets[rows])["word"]
             optimizer.zero_grad()
