@@ -10,8 +10,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from siseon import build, evaluate, fit
 from siseon.data.captions import captioned
@@ -25,7 +25,10 @@ SIDE = 128
 
 
 class Kept:
-    """Scenes drawn once and kept in memory at the network's size: drawing one takes as long as learning from it."""
+    """Scenes drawn once and kept in memory at the network's size: drawing one takes as long as learning from it.
+
+    They are scaled as `predict` scales, by a linear filter over all the pixels that become one.
+    """
 
     task = "detection"
     classes = CLASSES
@@ -35,7 +38,8 @@ class Kept:
         self.annotations: list[Annotation] = []
         begin = time.monotonic()
         for index in range(len(scenes)):
-            cv2.resize(scenes.picture(index), (SIDE, SIDE), self.pictures[index], interpolation=cv2.INTER_LINEAR)
+            drawn = Image.fromarray(scenes.picture(index))
+            self.pictures[index] = drawn.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
             known = scenes.annotation(index)
             self.annotations.append(Annotation(known.name, size=(SIDE, SIDE), sentences=known.sentences))
             if index % 500 == 499:
@@ -55,10 +59,10 @@ class Kept:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--lang", choices=("en", "ko"), default="en")
-    parser.add_argument("--minutes", type=float, default=9)
-    parser.add_argument("--scenes", type=int, default=10000)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=0.0015)
+    parser.add_argument("--minutes", type=float, default=16)
+    parser.add_argument("--scenes", type=int, default=16000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=0.002)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -69,7 +73,7 @@ def main() -> None:
     model = build("nic_mini", classes=data.classes)
     run = fit(
         model, data, out=given.out, evaluate=exact_first, seed=given.seed, minutes=given.minutes, epochs=1000,
-        batch=given.batch, lr=given.lr, weight_decay=0.01, ema=0.998, scale=(1, 1), lang=given.lang,
+        batch=given.batch, lr=given.lr, weight_decay=0.01, ema=0.999, scale=(1, 1), lang=given.lang,
     )  # fmt: skip
     result = evaluate(run.model, data, batch=25, out=None if given.out is None else given.out / "test")
     print(result.table())

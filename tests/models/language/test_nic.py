@@ -28,11 +28,11 @@ def model():
     ],
 )
 def test_parameters_are_those_of_the_paper(name, body):
-    """The picture's projection has a bias; 1,000 words, the word that is not known, and the mark; 512 units."""
+    """The picture's norm has a factor and a shift; 1,000 words, the word that is not known, and the mark; 512 units."""
     with torch.device("meta"):
         model = zoo.create(name)
     words, lstm, out = 1002 * 512, 4 * 512 * (512 + 512 + 1), 512 * 1002 + 1002
-    assert sum(p.numel() for p in model.parameters()) == body + 512 + words + lstm + out
+    assert sum(p.numel() for p in model.parameters()) == body + 2 * 512 + words + lstm + out
 
 
 def probability(model, features, labels):
@@ -137,11 +137,6 @@ def test_attributes_add_a_loss_that_teaches_the_network_for_pictures():
     model = nic(classes=WORDS, backbone="resnet_mini", units=8, embedding=8, resize=64, crop=64, attributes=2.0)
     images = F.interpolate(torch.rand(2, 3, 4, 4), size=64)
     targets = torch.tensor([[[0, 4]], [[1, 4]]])
-    with torch.no_grad():
-        model.tell.weight.zero_()
-        model.tell.bias.zero_()
-        plain = model.eval().loss(images, targets)
-    assert float(plain["attributes"]) == pytest.approx(2.0 * math.log(2), rel=1e-5)
     optimizer = torch.optim.Adam([*model.backbone.parameters(), *model.tell.parameters()], lr=0.003)
     for _ in range(20):
         optimizer.zero_grad()
@@ -152,9 +147,33 @@ def test_attributes_add_a_loss_that_teaches_the_network_for_pictures():
     assert next(model.backbone.parameters()).grad.abs().sum().item() > 0
 
 
+@torch.no_grad()
+def test_a_word_is_in_a_picture_if_it_is_at_any_place():
+    """Two by two places, at each of which each of the five words is with probability 0.2."""
+    model = nic(classes=WORDS, backbone="resnet_mini", units=8, embedding=8, resize=64, crop=64, attributes=2.0).eval()
+    model.tell.weight.zero_()
+    model.tell.bias.fill_(math.log(0.2 / 0.8))
+    told = model.loss(torch.rand(1, 3, 64, 64), torch.tensor([[[0, 3]]]))["attributes"]
+    nowhere = 0.8**4
+    expected = -(2 * math.log(1 - nowhere) + 3 * math.log(nowhere)) / 5
+    assert float(told) == pytest.approx(2.0 * expected, rel=1e-4)
+
+
 def test_the_paper_has_no_second_loss(model):
     assert model.tell is None
     assert set(model.loss(torch.rand(1, 3, 32, 32), torch.tensor([[[0]]]))) == {"word"}
+
+
+def test_a_picture_alone_can_be_learnt_from(model):
+    """Its norm has no variance to divide by."""
+    losses = model.train().loss(torch.rand(1, 3, 64, 64), torch.tensor([[[0, 4]]]))
+    assert torch.isfinite(losses["word"])
+
+
+def test_fewer_stages_leave_a_finer_map():
+    model = nic(classes=WORDS, backbone="resnet_mini", stages=3, units=8, embedding=8, resize=64, crop=64)
+    assert model.backbone.maps(torch.rand(1, 3, 64, 64)).shape == (1, 64, 4, 4)
+    assert model.backbone.channels == 64
 
 
 def test_settings_that_do_not_fit():

@@ -10,13 +10,17 @@ Here    Section 4.3: 512 units and words of 512 numbers. The paper's network for
         `classes` are the words, as language.vocabulary has them; the stop word, and the start word that is never said,
         are private to the head, as the background is to a detector's, and so is "any other word", which is learnt but
         never said. The loss is the mean over words, not their sum; a beam of 3 instead of 20, as the authors' later
-        report (arXiv:1609.06647, section 5.4.4) found better.
+        report (arXiv:1609.06647, section 5.4.4) found better. The picture is read once and must be known until the last
+        word: it is batch-normalised, so that it weighs as much as a word (numbers of variance 1), and the bias of the
+        forget gate begins at log(longest), so that the memory lasts as long as a sentence (Tallec, Ollivier 2018,
+        arXiv:1804.11188); with the usual 1 it leaks by a quarter with each word.
         nic_mini keeps, beside the mean of the features, their grid (grids=...): sentences about scenes say where
         things are.
-        attributes=w (0 in the paper's form) adds a second loss: w times that of telling from the features alone which
-        words stand in the sentences of the picture, as Wu et al. (2016, arXiv:1506.01144) teach theirs.
-        The paper's network for pictures has learnt from ImageNet to see; one that begins with nothing would learn it
-        through the LSTM only, which first says what any picture's sentence says. It needs captions and no boxes.
+        attributes=w (0 in the paper's form) adds a second loss: w times that of telling, from each place of the last
+        map of features, which words stand in the sentences of the picture. The paper's network for pictures has learnt
+        from ImageNet to see; one that begins with nothing would learn it through the LSTM only, which first says what
+        is true of most pictures. It needs captions and no boxes: a word is there if it is at any place (noisy-or, Fang
+        et al. 2015, arXiv:1411.4952), as Wu et al. (2016, arXiv:1506.01144) teach attributes from captions first.
 """
 
 from __future__ import annotations
@@ -55,11 +59,29 @@ class PictureFeatures(nn.Module):
         self.grids = tuple(grids)
         width = last or body.channels[-1]
         self.last = conv_norm_relu(body.channels[-1], last, kernel=1, relu=nn.ReLU6) if last else nn.Identity()
+        self.width = width
         self.channels = width * sum(side**2 for side in self.grids)
 
-    def forward(self, normalised: Tensor) -> Tensor:  # noqa: D102
-        maps = self.last(self.body.features(normalised)[-1])
+    def maps(self, normalised: Tensor) -> Tensor:
+        """The map that is averaged, [batch, width, height, width]."""
+        return self.last(self.body.features(normalised)[-1])
+
+    def averaged(self, maps: Tensor) -> Tensor:
+        """The row of numbers of such a map."""
         return torch.cat([to_grid(maps, side).flatten(1) for side in self.grids], 1)
+
+    def forward(self, normalised: Tensor) -> Tensor:  # noqa: D102
+        return self.averaged(self.maps(normalised))
+
+
+class PictureNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes its running statistics for a batch of one, of which there is no variance."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        if len(x) > 1 or not self.training:
+            return super().forward(x)
+        mean, variance = self.running_mean, self.running_var
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False, eps=self.eps)
 
 
 class NIC(nn.Module):
@@ -88,15 +110,17 @@ class NIC(nn.Module):
         self.beam, self.longest = beam, longest
         self.resize, self.crop = resize, crop
         self.backbone = backbone
-        self.project = nn.Linear(backbone.channels, embedding)
+        self.project = nn.Linear(backbone.channels, embedding, bias=False)
+        self.norm = PictureNorm(embedding)
         # One row more for any other word; the last is the start word where words go in, the stop word where they come.
         self.words = nn.Embedding(len(self.classes) + 2, embedding)
-        self.lstm = LSTM(embedding, units)
+        self.lstm = LSTM(embedding, units, forget_bias=math.log(longest))
         self.out = nn.Linear(units, len(self.classes) + 2)
         self.attributes = attributes
-        self.tell = nn.Linear(backbone.channels, len(self.classes)) if attributes else None
+        self.tell = nn.Conv2d(backbone.width, len(self.classes), 1) if attributes else None
+        if self.tell is not None:
+            nn.init.constant_(self.tell.bias, -4.0)  # type: ignore[arg-type]  # few words are at a place
         self.dropout = nn.Dropout(dropout)
-        nn.init.normal_(self.words.weight, std=embedding**-0.5)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN))
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION))
 
@@ -116,7 +140,7 @@ class NIC(nn.Module):
 
     def seen(self, features: Tensor) -> State:
         """The LSTM's state after the picture, the first thing that it reads."""
-        x = self.dropout(self.project(features))
+        x = self.dropout(self.norm(self.project(features)))
         return self.lstm.step(x, self.lstm.start(len(x)))
 
     def following(self, labels: Tensor, state: State) -> tuple[Tensor, State]:
@@ -131,7 +155,14 @@ class NIC(nn.Module):
         Where the model has `attributes`, beside it {"attributes": their weight times the mean cross-entropy of whether
         each word of the vocabulary stands in a sentence of the picture}.
         """
-        return self.loss_of_features(self.features(images), targets)
+        maps = self.backbone.maps(Images.of(images).normalised(self.mean, self.deviation))
+        losses = self.loss_of_features(self.backbone.averaged(maps), targets)
+        if self.tell is not None:
+            # At no place is a word with probability prod(1 - p) = exp(-there).
+            there = F.softplus(self.tell(maps).float()).sum((2, 3)).clamp(min=1e-6)
+            none = there.where(words_there(targets, len(self.classes)) == 0, -torch.log(-torch.expm1(-there)))
+            losses["attributes"] = self.attributes * none.mean()
+        return losses
 
     def loss_of_features(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """`loss` for pictures whose `features` are known."""
@@ -146,12 +177,7 @@ class NIC(nn.Module):
             state = State(seen.shown[pictures], seen.memory[pictures])
             shown, _ = self.lstm(read.float(), state)
         logits = self.out(self.dropout(shown))
-        losses = {"word": F.cross_entropy(logits.flatten(0, 1).float(), next_words.flatten(), ignore_index=END)}
-        if self.tell is not None:
-            there = words_there(targets, len(self.classes))
-            told = F.binary_cross_entropy_with_logits(self.tell(features).float(), there)
-            losses["attributes"] = self.attributes * told
-        return losses
+        return {"word": F.cross_entropy(logits.flatten(0, 1).float(), next_words.flatten(), ignore_index=END)}
 
     def predict(
         self, pictures: Picture | Sequence[Picture], *, beam: int | None = None, batch: int = 16
@@ -235,6 +261,7 @@ def nic(
     backbone: str = "googlenet_bn",
     backbone_options: Mapping[str, Any] | None = None,
     frozen: int = 0,
+    stages: int | None = None,
     last: int = 0,
     grids: Sequence[int] = (1,),
     units: int = 512,
@@ -249,9 +276,10 @@ def nic(
     """NIC on googlenet_bn or one of bodies.BODIES. Raises RecipeError for a backbone or a size that does not fit.
 
     classes: the words that it can say; backbone_options: more arguments of the body, such as padding="tensorflow";
-    frozen: how many of its stages, with the stem, are not trained; last, grids: see PictureFeatures; units: of the
-    LSTM; embedding: numbers of a word; dropout: of what the LSTM reads and shows; beam, longest: of the search; resize,
-    crop: as a classifier's; attributes: the weight of the second loss.
+    classes: the words that it can say; backbone_options: more arguments of the body, such as padding="tensorflow";
+    stages: of the body that are kept, all if left out; frozen: how many of them, with the stem, are not trained; last,
+    grids: see PictureFeatures; units: of the LSTM; embedding: numbers of a word; dropout: of what the LSTM reads and
+    shows; beam, longest: of the search; resize, crop: as a classifier's; attributes: the weight of the second loss.
     """
     if min(units, embedding, beam, longest, *grids) < 1:
         raise RecipeError("units, embedding, beam, longest and grids count from 1", "Leave out what is not")
@@ -259,6 +287,8 @@ def nic(
         body: Body = GoogLeNetBody(norm=True, published=True, **(backbone_options or {}))
     else:
         body = body_of(backbone, backbone_options)
+    if stages is not None:
+        body.end_at(stages)
     body.freeze(frozen)
     return NIC(
         PictureFeatures(body, last=last, grids=grids),
@@ -280,13 +310,15 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "nic_mobilenet_v2": {"backbone": "mobilenet_v2", "last": 1280},
     "nic_mini": {
         "backbone": "resnet_mini",
-        "backbone_options": {"widths": (24, 48, 96, 128)},
+        "backbone_options": {"widths": (24, 48, 128, 128)},
+        "stages": 3,
         "grids": (1, 4),
-        "units": 192,
-        "embedding": 192,
+        "units": 128,
+        "embedding": 128,
         "dropout": 0.1,
         "resize": 128,
         "crop": 128,
+        "attributes": 4.0,
     },
 }
 """Name -> arguments of nic."""
