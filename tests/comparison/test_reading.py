@@ -159,7 +159,7 @@ def test_the_classes_of_segmenters():
     assert hardest.ko.startswith("가장 어려운 클래스는 star로, 가장 높은 IoU가 0.50이다")
     assert len(of_classes(segmenters(("fcn", 0.7, 0.9, 0.5)))) == 1
     assert len(reading(segmenters(("fcn", 0.7, 0.9, 0.5), ("segnet", 0.6, 0.8, 0.4)))) == 5
-    assert of_classes(race(YOLO)) == []
+    assert of_classes(race(YOLO)) == [] == of_classes(segmenters(("fcn", 0.5, 1.0, 0.0), ("segnet", 0.3, 0.3, 0.3)))
 
 
 def test_small_objects():

@@ -225,9 +225,12 @@ def learnt_nothing(result: Result, main: str) -> bool:
 
 
 def of_classes(comparison: Comparison) -> list[Text]:
-    """Who has the highest IoU in how many classes, and which class nobody does well. Nothing for one class."""
+    """Who has the highest IoU in how many classes, and which class nobody does well.
+
+    Nothing for a single class, or where nobody has learnt anything.
+    """
     classes = classes_of(comparison)
-    if len(classes) < 2:
+    if len(classes) < 2 or all(learnt_nothing(result, comparison.main) for result in comparison.finished):
         return []
     won = {
         result.model: sum(result.of_class(name) == best_of_class(comparison, name) for name in classes)
