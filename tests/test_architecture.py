@@ -51,7 +51,7 @@ LAYERS = [
     ],
     ["portrait"],
     ["zoo"],
-    ["weights", "model_sizes", "quantization", "export"],
+    ["weights", "model_sizes", "quantization", "quantization_ranges", "export", "export_parts", "export_regions"],
     ["comparison", "searching", "playing", "blurring", "demo", "surroundings"],
     ["commands", ""],
     ["cli"],

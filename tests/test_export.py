@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from siseon import export as exporting
-from siseon import exported, zoo
+from siseon import export_parts, exported, zoo
 from siseon.boxes.nms import nms_by_group
-from siseon.export import SELECTION, export, input_size
+from siseon.export import export, fitting
 from siseon.exported import Exported
 from siseon.interface import SiseonError, WeightsError
 from siseon.optimization import optimize
@@ -47,8 +46,8 @@ def test_a_classifier_for_any_batch(tmp_path):
 
 
 def selected(boxes, scores, *, limit=100, threshold=0.5, least=0.05):
-    text = SELECTION.format(ir=exporting.IR, opset=exporting.OPSET, limit=limit, threshold=threshold, score=least)
-    model = onnx.parser.parse_model(text)
+    values = {"limit": limit, "threshold": threshold, "score": least}
+    model = export_parts.Part.of(export_parts.SELECTION, **values).network
     onnx.checker.check_model(model)
     session = Exported.of(model.SerializeToString()).session
     found = session.run(None, {"all_boxes": boxes.numpy(), "all_scores": scores.numpy()})
@@ -87,7 +86,6 @@ def test_nothing_found_is_no_fault():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: zoo.create("faster_rcnn_mini", classes=3), "FasterRCNN cannot be exported"),
         (lambda: zoo.create("fast_rcnn_mini", classes=3), "FastRCNN cannot be exported"),
         (lambda: optimize(zoo.create("lenet_modern", classes=3)), "arranged by optimize"),
         (lambda: torch.nn.Linear(2, 2), "Linear is no classifier and no detector"),
@@ -101,13 +99,13 @@ def test_what_cannot_be_exported_is_said_in_a_line(tmp_path, make, said):
 
 def test_an_input_must_suit_the_strides(tmp_path):
     model = zoo.create("retinanet_mini", classes=3)
-    assert input_size(model) == (160, 160)
+    assert fitting(model, None) == (160, 160)
     with pytest.raises(SiseonError, match="multiples of 32"):
         export(model, tmp_path / "model.onnx", size=(160, 170))
 
 
 def test_outputs_that_differ_are_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
+    monkeypatch.setattr(export_parts, "TOLERANCE", -1.0)
     with pytest.raises(SiseonError, match="the exported MLP is"):
         export(zoo.create("mlp_mini", classes=3), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -46,14 +46,14 @@ def test_a_file_and_its_small_one_are_written_and_can_be_evaluated(run, tmp_path
     [
         (("nowhere",), ("nowhere", "--weights")),
         (("nowhere.safetensors",), ("nowhere.safetensors",)),
-        (("rcnn.safetensors",), ("FasterRCNN", "ssd, retinanet or yolo")),
+        (("rcnn.safetensors",), ("FastRCNN", "Selective Search", "faster_rcnn")),
         (("rcnn.safetensors", "--int8"), ("--int8", "--data")),
         (("rcnn.safetensors", "--to", "tflite"), ("onnx",)),
     ],
 )
 def test_a_mistake_is_said_in_a_line_with_the_remedy(run, tmp_path, monkeypatch, words, named):
     monkeypatch.setattr(exported, "find_spec", lambda name: name)
-    save(build("faster_rcnn_mini", classes=2), tmp_path / "rcnn.safetensors")
+    save(build("fast_rcnn_mini", classes=2), tmp_path / "rcnn.safetensors")
     code, _, err = run("export", *words)
     assert code == 2 and all(part in err for part in named) and "Traceback" not in err
     assert [file.name for file in tmp_path.iterdir()] == ["rcnn.safetensors"]

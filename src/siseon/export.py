@@ -3,22 +3,18 @@
 Flow    model -> torch.export -> ONNX -> for a detector the selection: non-maximum suppression, the best first ->
         class names, size rule and task as metadata -> run by onnxruntime beside torch, and the difference
 Here    A classifier takes RGB 0..1 [batch, 3, crop, crop], any batch, and gives logits; it normalises itself. A
-        one-stage detector takes one picture [1, 3, height, width] of a fixed size and gives boxes [k, 4] in its pixels,
-        labels [k] and scores [k], best first: what `predict` finds in a picture of that size. Two-stage detectors are
-        refused: which regions their head sees depends on the picture.
+        detector takes one picture [1, 3, height, width] of a fixed size and gives boxes [k, 4] in its pixels, labels
+        [k] and scores [k], best first: what `predict` finds in a picture of that size. Mask R-CNN also gives masks
+        [k, 28, 28] over those boxes, 0..1. R-CNN and Fast R-CNN are refused: Selective Search is no network.
 
-The models know nothing of this file: it calls what they have, and what it adds (top-k without holes, ONNX's
-NonMaxSuppression) stands here.
+The models know nothing of this file: it calls what they have. Detectors of two stages: export_regions.py.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,27 +23,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from siseon import tensorfile
+from siseon import export_regions, tensorfile
 from siseon.boxes.geometry import clip, decode, large_enough
+from siseon.export_parts import SELECTION, Graph, Part, joined, translated
 from siseon.exported import Exported, require
 from siseon.interface import Images, SiseonError, Size, Stretch
-from siseon.layers import inference
 from siseon.models.classification.classifier import Classifier
 from siseon.models.detection import ssd
 from siseon.models.detection.detector import Detector
+from siseon.models.detection.faster_rcnn import FasterRCNN
+from siseon.models.detection.mask_rcnn import MaskRCNN
+from siseon.models.detection.refine_rcnn import RefineRCNN
 from siseon.models.detection.retinanet import RetinaNet
 from siseon.models.detection.rpn import rows
 from siseon.models.detection.ssd import SSD
 from siseon.models.detection.yolo import YOLO, strides_of
+from siseon.optimization import fold_norms
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-TOLERANCE = 1e-4
-"""How far outputs may be from torch's, as a share of the largest output, or of 1 where all are smaller."""
-
-OPSET, IR = 20, 10
-"""The versions of ONNX's operators and of its file format that are written."""
 
 LEAST_SIDE = 1e-2
 """Pixels; `detections` of every one-stage detector drops boxes with a shorter side."""
@@ -83,22 +77,22 @@ def export(model: nn.Module, out: Path | str, *, size: Size | None = None, score
     file = Path(out)
     refuse_what_is_arranged(model)
     model = copy.deepcopy(model).cpu().eval()
+    fold_norms(model)
     if isinstance(model, Classifier):
-        graph: Graph = Logits(model)
+        size = (model.crop, model.crop)
+        network, difference = translated(Logits(model), of=type(model).__name__)
         metadata: dict[str, Any] = {"input": "RGB 0..1 [batch, 3, height, width]", "size": size_rule(model)}
     elif isinstance(model, Detector):
-        graph = Boxes(model, size or input_size(model))
-        metadata = {"input": "RGB 0..1 [1, 3, height, width]", "size": size_rule(model, graph.size), "score": score}
+        size = fitting(model, size)
+        network, difference = detector(model, size, score=score)
+        metadata = {"input": "RGB 0..1 [1, 3, height, width]", "size": size_rule(model, size), "score": score}
     else:
         raise SiseonError(f"{type(model).__name__} is no classifier and no detector", "Export one of those")
-    network, difference = translated(graph)
-    if isinstance(graph, Boxes):
-        network = with_selection(network, limit=graph.limit, threshold=graph.threshold, score=score)
     name = json.dumps(model.spec, ensure_ascii=False, default=list) if hasattr(model, "spec") else ""
     describe(network, {"task": model.task, "classes": model.classes, **metadata, "spec": name})
     file.parent.mkdir(parents=True, exist_ok=True)
     tensorfile.write_whole(file, [network.SerializeToString()])
-    Exported(file).run(graph.example()[:1])
+    Exported(file).run(noise(size))
     return Export(file, difference)
 
 
@@ -111,28 +105,17 @@ def refuse_what_is_arranged(model: nn.Module) -> None:
 # --- what is traced -----
 
 
-class Graph(nn.Module):
-    """What becomes the file: `model` from RGB 0..1 to the tensors that `names` lists."""
-
-    names: tuple[str, ...]
-
-    def __init__(self, model: Any, size: Size) -> None:  # noqa: ANN401
-        super().__init__()
-        self.model = model
-        self.size = size
-
-    def example(self) -> Tensor:
-        """Pictures of the right size: [2, 3, height, width]; one is enough for a fixed batch."""
-        return torch.rand(2, 3, *self.size, generator=torch.Generator().manual_seed(0))
-
-
 class Logits(Graph):
     """A classifier: any number of pictures, logits [batch, classes]."""
 
-    names = ("logits",)
+    inputs, names, rows = ("images",), ("logits",), True
 
     def __init__(self, model: Classifier) -> None:
-        super().__init__(model, (model.crop, model.crop))
+        super().__init__()
+        self.model = model
+
+    def example(self) -> tuple[Tensor]:  # noqa: D102
+        return (noise((self.model.crop, self.model.crop), batch=2),)
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         mean, deviation = (each.view(3, 1, 1) for each in (self.model.mean, self.model.deviation))
@@ -140,33 +123,44 @@ class Logits(Graph):
 
 
 class Boxes(Graph):
-    """A detector: one picture, its candidates for the selection."""
+    """A detector of one stage: one picture, its candidates for the selection."""
 
-    names = ("candidates", "confidence")
+    inputs, names, unordered = ("images",), ("candidates", "confidence"), ("confidence",)
 
-    def __init__(self, model: Detector[Any], size: Size) -> None:
-        super().__init__(model, size)
-        if type(model) not in CANDIDATES:
-            raise SiseonError(
-                f"{type(model).__name__} cannot be exported: its regions depend on the picture",
-                "Export a detector of one stage: ssd, retinanet or yolo",
-            )
-        if any(side % model.sizing.multiple or side < 1 for side in size):
-            raise SiseonError(
-                f"an input of {size[0]} x {size[1]} pixels does not suit the model",
-                f"Give a height and a width that are multiples of {model.sizing.multiple}",
-            )
-        self.limit: int = self.model.limit
-        self.threshold: float = self.model.threshold
+    def __init__(self, model: SSD | RetinaNet | YOLO, size: Size) -> None:
+        super().__init__()
+        self.model = model
+        self.size = size
 
-    def example(self) -> Tensor:  # noqa: D102
-        return super().example()[:1]
+    def example(self) -> tuple[Tensor]:  # noqa: D102
+        return (noise(self.size),)
 
     def forward(self, images: Tensor) -> Candidates:  # noqa: D102
         boxes, confidence = CANDIDATES[type(self.model)](self.model, Images.of(images))
         boxes = clip(boxes, self.size)
         confidence = torch.where(large_enough(boxes, LEAST_SIDE), confidence, 0)
         return boxes[None], confidence[None]
+
+
+def noise(size: Size, *, batch: int = 1) -> Tensor:
+    """Pictures to compare with, always the same."""
+    return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def detector(model: Detector[Any], size: Size, *, score: float) -> tuple[ModelProto, float]:
+    """The whole detector for pictures of `size`, and how far it is from torch's."""
+    if isinstance(model, FasterRCNN | MaskRCNN | RefineRCNN):
+        return export_regions.network_of(model, size, score=score)
+    if not isinstance(model, SSD | RetinaNet | YOLO):
+        raise SiseonError(
+            f"{type(model).__name__} cannot be exported: its regions come from Selective Search, which is no network",
+            "Export a detector that finds its regions itself, such as faster_rcnn",
+        )
+    network, difference = translated(Boxes(model, size), of=type(model).__name__)
+    names = {"all_boxes": "candidates", "all_scores": "confidence"}
+    selection = Part.of(SELECTION, names=names, limit=model.limit, threshold=model.threshold, score=score)
+    outputs = ["boxes", "labels", "scores"]
+    return joined([Part(network, {}), selection], inputs=["images"], outputs=outputs), difference
 
 
 def of_ssd(model: SSD, images: Images) -> Candidates:
@@ -210,96 +204,6 @@ CANDIDATES: Mapping[type[nn.Module], Callable[[Any, Images], Candidates]] = {
 # --- the file -----
 
 
-def translated(graph: Graph) -> tuple[ModelProto, float]:
-    """The graph in ONNX, and how far its outputs are from torch's. Raises SiseonError above TOLERANCE."""
-    images = graph.example()
-    with inference(graph):
-        expected = as_tuple(graph(images))  # before tracing: anchors that models keep must be real tensors
-    batch = {0: torch.export.Dim("batch")} if isinstance(graph, Logits) else None
-    with quietly(), torch.no_grad():
-        program = torch.onnx.export(
-            graph.eval(),
-            (images,),
-            input_names=["images"],
-            output_names=list(graph.names),
-            dynamic_shapes=(batch,),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    network: ModelProto = program.model_proto
-    network.ir_version = IR
-    found = Exported.of(network.SerializeToString()).run(images)
-    if isinstance(graph, Boxes):  # which of two equal boxes is among the best `count` is left to chance
-        found[1], expected = found[1].flatten().sort().values, (expected[0], expected[1].flatten().sort().values)
-    difference = max(map(apart, found, expected))
-    if not difference <= TOLERANCE:
-        raise SiseonError(
-            f"the exported {type(graph.model).__name__} is {difference:.1e} from torch, more than {TOLERANCE}",
-            "Report it with the versions that `siseon checks` names",
-        )
-    return network, difference
-
-
-def as_tuple(outputs: Tensor | Candidates) -> tuple[Tensor, ...]:
-    """One or several outputs as several."""
-    return (outputs,) if isinstance(outputs, Tensor) else outputs
-
-
-def apart(found: Tensor, expected: Tensor) -> float:
-    """The greatest difference as a share of the largest value, or of 1 where all are smaller."""
-    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1))
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without the exporter's remarks about packages that it does not need."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
-
-
-SELECTION = """
-<ir_version: {ir}, opset_import: ["" : {opset}]>
-selection (float[groups, n, 4] all_boxes, float[groups, m, n] all_scores)
-    => (float[k, 4] boxes, int64[k] labels, float[k] scores)
-<int64[1] limit = {{{limit}}}, float[1] overlap = {{{threshold:.9g}}}, float[1] least = {{{score:.9g}}},
- int64[2] group_and_class = {{0, 1}}, int64[2] group_and_box = {{0, 2}}, int64[1] across = {{1}}>
-{{
-    kept = NonMaxSuppression (all_boxes, all_scores, limit, overlap, least)
-    kept_scores = GatherND (all_scores, kept)
-    box_places = Gather <axis = 1> (kept, group_and_box)
-    kept_boxes = GatherND (all_boxes, box_places)
-    either = Gather <axis = 1> (kept, group_and_class)
-    kept_labels = ReduceSum <keepdims = 0> (either, across)
-    there = Shape <start = 0, end = 1> (kept)
-    count = Min (there, limit)
-    scores, order = TopK (kept_scores, count)
-    boxes = Gather (kept_boxes, order)
-    labels = Gather (kept_labels, order)
-}}
-"""
-"""ONNX's own text. `kept` has a row (group, class, box) for each box that stays in its group and class."""
-
-
-def with_selection(network: ModelProto, *, limit: int, threshold: float, score: float) -> ModelProto:
-    """The network followed by the suppression within each class and the best `limit` of what is left."""
-    import onnx
-
-    text = SELECTION.format(ir=IR, opset=OPSET, limit=limit, threshold=threshold, score=score)
-    pairs = [("candidates", "all_boxes"), ("confidence", "all_scores")]
-    merged = onnx.compose.merge_models(network, onnx.parser.parse_model(text), io_map=pairs)
-    del merged.opset_import[1:]  # both parts bring theirs
-    return merged
-
-
 def describe(network: ModelProto, metadata: Mapping[str, Any]) -> None:
     """Write the metadata, JSON where it is no text, and who made the file."""
     import onnx
@@ -311,11 +215,18 @@ def describe(network: ModelProto, metadata: Mapping[str, Any]) -> None:
     onnx.helper.set_model_props(network, texts)
 
 
-def input_size(model: Detector[Any]) -> Size:
-    """What a square picture becomes, padding included."""
+def fitting(model: Detector[Any], size: Size | None) -> Size:
+    """The size of the input, what a square picture becomes if none is given. Raises SiseonError for one that cannot."""
     multiple = model.sizing.multiple
-    height, width = (-(-side // multiple) * multiple for side in model.sizing.fit((4096, 4096)))
-    return height, width
+    if size is None:
+        height, width = (-(-side // multiple) * multiple for side in model.sizing.fit((4096, 4096)))
+        return height, width
+    if any(side % multiple or side < 1 for side in size):
+        raise SiseonError(
+            f"an input of {size[0]} x {size[1]} pixels does not suit the model",
+            f"Give a height and a width that are multiples of {multiple}",
+        )
+    return size
 
 
 def size_rule(model: Classifier | Detector[Any], size: Size | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siseon.boxes.geometry import clip
+from siseon.boxes.masks import pasted
 from siseon.interface import Classification, Detections, Picture, Prediction, SiseonError, WeightsError
 from siseon.models.classification.classifier import central_crop, one_or_more
 from siseon.pictures import to_tensor
@@ -107,11 +108,12 @@ class Exported:
         return min(self.size["height"] / image.shape[-2], self.size["width"] / image.shape[-1])
 
     def _found(self, image: Tensor) -> Detections:
-        boxes, labels, scores = self.run(self.prepared(image))
+        boxes, labels, scores, *masks = self.run(self.prepared(image))
         height, width = image.shape[-2:]
         if self.size["rule"] == "stretch":
             down, across = height / self.size["height"], width / self.size["width"]
         else:
             down = across = 1 / self._factor(image)
         boxes = clip(boxes * torch.tensor([across, down, across, down]), (height, width))
-        return Detections(boxes, labels, scores, self.classes)
+        drawn = pasted(masks[0], boxes, (height, width)) if masks else None
+        return Detections(boxes, labels, scores, self.classes, drawn)

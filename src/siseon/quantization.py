@@ -2,33 +2,39 @@
 
 Idea    Between two layers a map needs 256 values, not four billion: each becomes scale * (integer - zero point), with
         the scale from what runs through it on a few pictures of yours; a weight has a scale for each output channel.
-Flow    file -> the least and greatest value of each map on the pictures -> QDQ nodes
-        around the layers -> file
+        Some layers lose more by that than others: those are found and stay as they are.
+Flow    file -> the range of each map on the pictures (quantization_ranges.py) -> QDQ nodes around the layers ->
+        if the outputs are too noisy: each part of the network alone in 8 bits, how much noise it makes -> the noisiest
+        parts back in float32, until the rest is quiet enough -> file
 Here    Post-training static quantisation (Krishnamoorthi 2018, arXiv:1806.08342, section 3) by onnxruntime. The first
         convolution and the last layers stay in float32, and with them all that follows: decoding boxes and
         suppression. The first sees the full range of the colours and the last decide, at a few percent of the work.
         Weights take 7 of the 8 bits, because the products of processors without VNNI saturate otherwise.
+        Noise is the mean square of the difference over the variance of what is right, the mean of all last layers and,
+        in detectors of two stages, of the maps that regions are cut from.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+import numpy as np
 
 from siseon import tensorfile
 from siseon.data.dataset import Data
 from siseon.exported import Exported, require
 from siseon.interface import DataError, PictureError
 from siseon.pictures import to_tensor
+from siseon.quantization_ranges import ranges
 
 if TYPE_CHECKING:
-    from onnx import GraphProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 log = logging.getLogger("siseon")
 
@@ -38,8 +44,40 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 WITH_THEM = ("Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "ReduceMean", "Relu")
 """What runs between them in 8 bits too, so that maps need not become float32 in between."""
 
-PICTURES = 128
-"""How many pictures find the ranges; more change little."""
+BY_PLACE = ("Gather", "GatherND", "MaxRoiPool", "Reshape", "Resize", "RoiAlign", "Slice")
+"""Operators whose first input is a map, the others say where or how large."""
+
+PICTURES, JUDGED = 64, 6
+"""How many pictures find the ranges, and how many judge the noise; more change little."""
+
+PARTS = 24
+"""Into how many parts a network is divided at most, to find the noisiest."""
+
+TOLERANCE = 0.01
+"""Noise that is let pass."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A file that was written.
+
+    noise: of its outputs on a few pictures, as a share of their variance; before: that with every part in 8 bits;
+    layers: how many layers with weights are in 8 bits; kept: the weights of those that were given float32 back.
+    """
+
+    file: Path
+    noise: float
+    before: float
+    layers: int
+    kept: tuple[str, ...]
+
+    def __str__(self) -> str:
+        size = f"{self.file}: {self.file.stat().st_size / 1e6:.2f} MB, {self.layers} layers in 8 bits"
+        if not self.kept:
+            return f"{size}, noise {self.noise:.2%}"
+        return f"{size}, noise {self.noise:.2%} instead of {self.before:.2%} because {len(self.kept)} stay in 32: " + (
+            ", ".join(self.kept)
+        )
 
 
 def quantize(
@@ -48,83 +86,204 @@ def quantize(
     data: Data,
     *,
     count: int = PICTURES,
+    tolerance: float | None = TOLERANCE,
     progress: Callable[[int, int], None] | None = None,
-) -> Path:
+) -> Quantized:
     """Write the exported `file` in 8 bits to `out`.
 
     data: `count` of its training pictures, evenly spread, find the ranges; one that cannot be read is passed over.
-    progress is called with the pictures done and all. Raises DataError where no picture can be read.
+    tolerance: noise above which the noisiest parts stay in float32; None leaves all in 8 bits. progress is called with
+    the steps done and all. Raises DataError where no picture can be read.
     """
     require("onnx", "onnxruntime")
     import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    network = Exported(file)
-    reader = Reader(network, data, count, progress)
-    with tempfile.TemporaryDirectory() as folder, quietly():
-        model, small = onnx.load(file), Path(folder) / "small.onnx"
-        quantize_static(
-            model,
-            small,
-            reader,
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=[*LAYERS, *WITH_THEM],
-            nodes_to_quantize=inner(model.graph),
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-        tensorfile.write_whole(Path(out), [small.read_bytes()])
-    assert reader.last is not None
-    Exported(out).run(reader.last)
-    return Path(out)
+    reader = Reader(Exported(file), data, count, progress)
+    with quietly():
+        network = Network(onnx.shape_inference.infer_shapes(onnx.load(file)), reader)
+        chosen = network.nodes
+        before = noise = network.noise(chosen)
+        if tolerance is not None and before > tolerance:
+            chosen, noise = network.quiet(tolerance)
+        tensorfile.write_whole(Path(out), [network.in_8_bits(chosen).SerializeToString()])
+    Exported(out).session.run(None, reader.judged[0])
+    in_8_bits = {node.name for node in chosen}
+    layers = [node for node in network.nodes if node.op_type in LAYERS]
+    kept = tuple(node.input[1] for node in layers if node.name not in in_8_bits)
+    return Quantized(Path(out), noise, before, len(layers) - len(kept), kept)
 
 
 class Reader:
-    """Gives the pictures of a data set to onnxruntime's calibration, one after another."""
+    """The pictures of a data set as inputs of the network, one after another; `judged` keeps some of them."""
 
     def __init__(self, network: Exported, data: Data, count: int, progress: Callable[[int, int], None] | None) -> None:
         self.network = network
         self.pictures = data.split("train", "val", "test")
         whole, count = len(self.pictures), min(count, len(self.pictures))
         self.numbers = [place * whole // count for place in range(count)]
-        self.place = 0
-        self.progress = progress
-        self.last: Tensor | None = None
+        self.progress = progress or (lambda done, of: None)
+        self.judged: list[dict[str, np.ndarray]] = []
 
-    def get_next(self) -> dict[str, Any] | None:
-        """The next input by its name, None after the last. Raises DataError where none could be read."""
-        while self.place < len(self.numbers):
-            number = self.numbers[self.place]
-            self.place += 1
-            if self.progress is not None:
-                self.progress(self.place, len(self.numbers))
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """Each input by its name. Raises DataError where none can be read."""
+        every = -(-len(self.numbers) // JUDGED)
+        for place, number in enumerate(self.numbers):
+            self.progress(place + 1, len(self.numbers) + PARTS)
             try:
-                self.last = self.network.prepared(to_tensor(self.pictures.picture(number)))
+                picture = to_tensor(self.pictures.picture(number))
             except PictureError as fault:
                 log.warning("passed over: %s", fault.problem)
                 continue
-            return {self.network.input: self.last.numpy()}
-        if self.last is None:
+            given = {self.network.input: self.network.prepared(picture).numpy()}
+            if len(self.judged) * every <= place:
+                self.judged.append(given)
+            yield given
+        if not self.judged:
             raise DataError("no picture can be read to find the ranges", "Ask siseon check what is wrong")
-        return None
 
 
-def inner(graph: GraphProto) -> list[str]:
-    """The names of the nodes of 8 bits: before a later layer with weights, and not the first such layer."""
+class Network:
+    """A network of 32 bits, the nodes that can have 8, and how much noise they then make."""
+
+    def __init__(self, model: ModelProto, reader: Reader) -> None:
+        self.model = model
+        self.reader = reader
+        nodes = inner(model.graph)
+        fixed = constants(model.graph)
+        maps = {node.name: {*node.input, *node.output} - fixed for node in nodes}
+        self.ranges = ranges(model, sorted(set().union(*maps.values())), reader)
+        # a branch that no picture ran through, such as masks where nothing was found, has no ranges
+        self.nodes = [node for node in nodes if maps[node.name] <= self.ranges.keys()]
+        self.ends = ends(model.graph, {node.name for node in self.nodes})
+        self.right = self._outputs(model)
+
+    def in_8_bits(self, nodes: Sequence[NodeProto]) -> ModelProto:
+        """The network with these nodes in 8 bits."""
+        from onnxruntime.quantization import CalibrationMethod, QuantType
+        from onnxruntime.quantization.calibrate import TensorsData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+        known = {name: (np.float32(low), np.float32(high)) for name, (low, high) in self.ranges.items()}
+        quantizer = QDQQuantizer(
+            copy.deepcopy(self.model),
+            per_channel=True,
+            reduce_range=True,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, known),
+            nodes_to_quantize=[node.name for node in nodes],
+            nodes_to_exclude=[],
+            op_types_to_quantize=[*LAYERS, *WITH_THEM],
+            extra_options={},
+        )
+        quantizer.quantize_model()
+        return quantizer.model.model
+
+    def noise(self, nodes: Sequence[NodeProto]) -> float:
+        """What these nodes in 8 bits do to the outputs of the last layers: see above."""
+        if not nodes or not self.ends:
+            return 0.0
+        shares = [
+            float(np.square(own - right).mean() / max(right.var(), np.finfo(np.float32).tiny))
+            for picture, true in zip(self._outputs(self.in_8_bits(nodes)), self.right, strict=True)
+            for own, right in zip(picture, true, strict=True)
+        ]
+        return float(np.mean(shares))
+
+    def quiet(self, tolerance: float) -> tuple[list[NodeProto], float]:
+        """The nodes that can have 8 bits with no more noise than `tolerance` in all, and that noise.
+
+        What parts add to the noise is nearly independent: the noisiest go until the sum of the others is low enough,
+        and further ones until the noise of all of them together is.
+        """
+        parts = divided(self.nodes, PARTS)
+        alone = []
+        for number, part in enumerate(parts):
+            alone.append(self.noise(part))
+            self.reader.progress(len(self.reader.numbers) + number + 1, len(self.reader.numbers) + len(parts))
+        order = sorted(range(len(parts)), key=alone.__getitem__)  # the quietest first
+        while order and sum(alone[number] for number in order) > tolerance:
+            order.pop()
+        while True:
+            chosen = [node for number in sorted(order) for node in parts[number]]
+            noise = self.noise(chosen)
+            if noise <= tolerance or not order:
+                return chosen, noise
+            order.pop()
+
+    def _outputs(self, model: ModelProto) -> list[list[np.ndarray]]:
+        """What the last layers give for each picture that judges."""
+        import onnx
+
+        shown = onnx.ModelProto()
+        shown.CopyFrom(model)
+        there = {each.name for each in shown.graph.output}
+        shown.graph.output.extend(
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            for name in self.ends
+            if name not in there
+        )
+        session = Exported.of(shown.SerializeToString()).session
+        return [session.run(list(self.ends), given) for given in self.reader.judged]
+
+
+# --- which nodes -----
+
+
+def inner(graph: GraphProto) -> list[NodeProto]:
+    """The nodes that can have 8 bits: before a later layer with weights, and not the first such layer."""
     makers = {output: node for node in graph.node for output in node.output}
-    layers = [node for node in graph.node if node.op_type in LAYERS]
+    fixed = constants(graph)
+    layers = [node for node in graph.node if node.op_type in LAYERS and node.input[1] in fixed]
     before: set[str] = set()
-    waiting = [name for layer in layers for name in layer.input]
+    waiting = [layer.input[0] for layer in layers]
     while waiting:
         node = makers.get(waiting.pop())
         if node is not None and node.name not in before:
             before.add(node.name)
-            waiting += node.input
-    kinds = {*LAYERS, *WITH_THEM}
-    chosen = [node.name for node in graph.node if node.name in before and node.op_type in kinds]
-    return [name for name in chosen if name != layers[0].name]
+            waiting += node.input[:1] if node.op_type in BY_PLACE else node.input
+    kinds = {layer.name for layer in layers[1:]} | {node.name for node in graph.node if node.op_type in WITH_THEM}
+    return [node for node in graph.node if node.name in before & kinds]
+
+
+def ends(graph: GraphProto, in_8_bits: set[str]) -> tuple[str, ...]:
+    """The maps in which noise is measured: of the last layers, and those that regions are cut from.
+
+    What comes after a suppression is not among them: it has other rows as soon as there is noise.
+    """
+    uncertain: set[str] = set()
+    found: list[str] = []
+    fixed = constants(graph)
+    first = True
+    for node in graph.node:
+        if node.op_type == "NonMaxSuppression" or uncertain.intersection(node.input):
+            uncertain.update(node.output)
+        if node.op_type in ("RoiAlign", "MaxRoiPool") and node.input[0] not in uncertain:
+            found.append(node.input[0])
+        if node.op_type in LAYERS and node.input[1] in fixed:
+            if not first and node.name not in in_8_bits and not uncertain.intersection(node.output):
+                found.append(node.output[0])
+            first = False
+    return tuple(dict.fromkeys(found))
+
+
+def constants(graph: GraphProto) -> set[str]:
+    """The names of what is no map: weights, other constants, and "" for an input that is left out."""
+    made = (output for node in graph.node if node.op_type == "Constant" for output in node.output)
+    return {"", *(tensor.name for tensor in graph.initializer), *made}
+
+
+def divided(nodes: Sequence[NodeProto], count: int) -> list[list[NodeProto]]:
+    """The nodes in their order as at most `count` parts with about as many layers each."""
+    layers = sum(node.op_type in LAYERS for node in nodes)
+    if not layers:
+        return [list(nodes)]
+    parts: list[list[NodeProto]] = [[] for _ in range(min(count, layers))]
+    seen = 0
+    for node in nodes:
+        seen += node.op_type in LAYERS
+        parts[max(seen - 1, 0) * len(parts) // layers].append(node)
+    return parts
 
 
 @contextmanager

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tyro.conf import Positional
 
 from siseon.commands.networks import loaded
 from siseon.commands.output import progress
-
-if TYPE_CHECKING:
-    pass
 
 
 def export(
@@ -25,9 +22,10 @@ def export(
     data: str | None = None,
     out: Path | None = None,
 ) -> None:
-    """Write a classifier, SSD, RetinaNet or YOLO as an ONNX file, which programs run without siseon and torch.
+    """Write a classifier or a detector as an ONNX file, which programs run without siseon and torch.
 
-    The file is run once by onnxruntime; the difference to torch is said. Boxes come after non-maximum suppression.
+    The file is run once by onnxruntime; the difference to torch is said. Boxes come after non-maximum suppression,
+    masks as 28 x 28 probabilities over their boxes.
 
     Args:
         model: a run folder, a .safetensors file, or the name of a model with --weights
@@ -35,13 +33,13 @@ def export(
         weights: imagenet, coco or a file, where the model is given by its name
         size: height and width of a detector's input in pixels; a square of the model's own size if left out
         score: least score of the detections that the file gives, 0 to 1
-        int8: write a second file, MODEL-int8.onnx, with weights and maps of 8 bits
+        int8: write a second file, MODEL-int8.onnx, with weights and maps of 8 bits; parts that would lose much by it
+            stay in 32 and are named
         data: folder or file of a data set whose pictures find the ranges of the 8 bits; that of the run if left out
         out: file to write; RUN/model.onnx or MODEL.onnx if left out
     """
     from siseon.data.open_data import open_data
     from siseon.export import export as write
-    from siseon.export import megabytes
     from siseon.exported import require
     from siseon.quantization import quantize
 
@@ -52,9 +50,9 @@ def export(
     print(write(network, file, size=size, score=score))
     if pictures is not None:
         small = file.with_name(f"{file.stem}-int8{file.suffix}")
-        with progress("finding the ranges") as done:
-            quantize(file, small, pictures, progress=done)
-        print(f"{small}: {megabytes(small)}, weights and maps of 8 bits")
+        with progress("finding the ranges and the noise") as done:
+            written = quantize(file, small, pictures, progress=done)
+        print(written)
 
 
 def pictures_of(model: str, data: str | None) -> str:

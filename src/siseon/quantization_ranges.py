@@ -1,0 +1,104 @@
+"""The range of each map that becomes integers of 8 bits: what runs through it on a few pictures says it.
+
+Idea    The least and the greatest value cover everything and give rare ones the room of all. Narrower ranges clip a few
+        values and draw the others finer: the range with the least squared error on a sample of the values is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from siseon.exported import Exported
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+Range: TypeAlias = tuple[float, float]
+
+SAMPLE = 4096
+"""About how many values of a map are looked at in a picture."""
+
+SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+"""The ranges that are tried, as shares of the whole one."""
+
+
+def ranges(model: ModelProto, names: Sequence[str], inputs: Iterable[Mapping[str, np.ndarray]]) -> dict[str, Range]:
+    """The range (least, greatest) of each tensor of `names`, all float32, if it ever has a value."""
+    session = Exported.of(observed(model, names).SerializeToString()).session
+    wanted = [each.name for each in session.get_outputs() if each.name.startswith("observed/")]
+    lows, highs, samples = ({name: [] for name in names} for _ in range(3))
+    for given in inputs:
+        found = dict(zip(wanted, session.run(wanted, given), strict=True))
+        for name in names:
+            values = found[f"observed/{name}/values"]
+            if len(values):
+                lows[name].append(float(found[f"observed/{name}/least"]))
+                highs[name].append(float(found[f"observed/{name}/greatest"]))
+                samples[name].append(values)
+    return {
+        name: narrowed(np.concatenate(samples[name]), (min(lows[name]), max(highs[name])))
+        for name in names
+        if samples[name]
+    }
+
+
+def narrowed(values: np.ndarray, whole: Range) -> Range:
+    """Of the shares of the whole range the one in which 8 bits are nearest to the values in the mean square."""
+    low, high = min(whole[0], 0.0), max(whole[1], 0.0)  # zero is always among the integers
+    if high == low:
+        return low, high
+    errors = [float(np.square(rounded(values, low * share, high * share) - values).mean()) for share in SHARES]
+    share = SHARES[int(np.argmin(errors))]
+    return low * share, high * share
+
+
+def rounded(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The values as 256 steps from `low` to `high` hold them."""
+    step = (high - low) / 255
+    zero = np.round(-low / step)
+    return (np.clip(np.round(values / step) + zero, 0, 255) - zero) * step
+
+
+def observed(model: ModelProto, names: Sequence[str]) -> ModelProto:
+    """The network with least, greatest and a sample of each tensor as outputs: whole maps would fill the memory."""
+    import onnx
+
+    network = onnx.ModelProto()
+    network.CopyFrom(model)
+    graph = network.graph
+    constants = {"flat": [-1], "start": [0], "end": [np.iinfo(np.int64).max], "axis": [0]}
+    graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.array(value, np.int64), f"observed/{name}") for name, value in constants.items()
+    )
+    counts = {each.name: elements(each) for each in (*graph.value_info, *graph.input, *graph.output)}
+    for name in names:
+        step = max(counts.get(name, 0) // SAMPLE, 1) | 1  # odd, so that it falls on every column
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([step]), f"observed/{name}/step"))
+        graph.node.extend(nodes_of(name))
+        graph.output.extend(
+            onnx.helper.make_tensor_value_info(f"observed/{name}/{what}", onnx.TensorProto.FLOAT, None)
+            for what in ("least", "greatest", "values")
+        )
+    return network
+
+
+def elements(value: object) -> int:
+    """How many values a tensor has, 0 if that depends on the picture."""
+    count = 1
+    for axis in value.type.tensor_type.shape.dim:  # type: ignore[attr-defined]
+        count *= axis.dim_value
+    return count
+
+
+def nodes_of(name: str) -> Iterator[NodeProto]:
+    """What computes the three outputs of one tensor."""
+    from onnx.helper import make_node
+
+    yield make_node("ReduceMin", [name], [f"observed/{name}/least"], keepdims=0)
+    yield make_node("ReduceMax", [name], [f"observed/{name}/greatest"], keepdims=0)
+    yield make_node("Reshape", [name, "observed/flat"], [f"observed/{name}/flat"])
+    ends = ["observed/start", "observed/end", "observed/axis", f"observed/{name}/step"]
+    yield make_node("Slice", [f"observed/{name}/flat", *ends], [f"observed/{name}/values"])
