@@ -30,14 +30,14 @@ HEAD = """\
 Written by `python -m benchmarks --peer PYTHON` (PYTHON has torchvision), a row at a time. Milliseconds: the median, and
 below it the least and the greatest. All engines of a row take turns, each in a process of its own on two threads, with
 the same weights and pictures, so that ratios hold even where single figures suffer from other work; load is the
-machine's when the row was written. "tuned" is torchvision with an allocator that keeps freed memory and idle threads that
-sleep soon (GOMP_SPINCOUNT=10000), as siseon's command line sets both for its own runs. The floor is the time of the multiplications alone, at the speed of a large matrix product on that
-busy machine; convolutions by Winograd's way need fewer. MiB is the most memory that the processes had, the peer's and
-ours.
+machine's when the row was written. "tuned" is torchvision with an allocator that keeps freed memory and idle threads
+that sleep soon (GOMP_SPINCOUNT=10000), as siseon's command line sets both for its own runs. The floor is the time of
+the multiplications alone, at the speed of a large matrix product on that busy machine; convolutions by Winograd's way
+need fewer. MiB is the most memory that the processes had, the peer's and ours.
 
 Selective Search beside OpenCV's (benchmarks/selective_search.py, photos of about 350 x 470): 6.5 times as fast in the
-mode single, 15 times in fast and in quality; recall at 0.5 on COCO photos at equal counts 0.464 against 0.456, 0.665
-against 0.638, and, below, 0.660 against 0.736 in quality, whose boxes are ranked worse.
+mode single, 15 times in fast and in quality; recall at 0.5 in quality, boxes as many as OpenCV gives, 0.791 against
+0.700 on COCO photos (more in models/detection/selective_search.py).
 """
 
 
