@@ -2,7 +2,14 @@
 
     python recipes/characters.py [--text FILE] [--minutes 1] [--prompt "그림에"] [--temperature 0.8]
 
-Not measured yet on a quiet machine.
+2026-11-22, seed 0, one core shared with other work (39 s of the processor's in the minute), the Korean sentences of
+scenes, 39,223 characters of 57 kinds: 291 steps, 0.14 bits a character of the held out tenth, whose sentences stand in
+the other nine too. At temperature 0 it writes
+
+    그림에 원 한 개와 숫자 한 개가 있습니다.
+    빨간 숫자가 빨간 원의 왼쪽 위에 있습니다.
+
+and at 1 a particle may be missing: "보라색 삼각형 빨간 원의 왼쪽 위에 있습니다."
 """
 
 import argparse

@@ -2,7 +2,19 @@
 
     python recipes/flickr.py --data flickr8k_1000 --weights mobilenet_v2_imagenet.safetensors [--padding tensorflow]
 
-Not measured yet on a quiet machine.
+2026-11-22, --padding tensorflow --seconds 180, seeds 0 to 2, one core shared with other work: 10 minutes by the clock,
+6 of the processor's, and two minutes for the features. The 100 test photos, the mean over the seeds, and CIDEr of each:
+
+                       BLEU-1   BLEU-2   BLEU-3   BLEU-4   CIDEr
+    NIC, beam 1         0.546    0.362    0.227    0.148   0.308   0.291 0.281 0.351
+    NIC, beam 3         0.549    0.358    0.230    0.154   0.323   0.343 0.286 0.340
+    NIC, beam 5         0.542    0.346    0.215    0.141   0.299   0.326 0.279 0.291
+    nearest neighbour   0.446    0.254    0.153    0.101   0.217
+    most frequent       0.382    0.220    0.089    0.039   0.080
+
+On val a beam of 3 is the best too (CIDEr 0.286; nearest neighbour 0.173). Its greedy CIDEr chose the epochs 15, 14 and
+30; all three seeds ended at 180 s, after 17, 16 and 30 epochs. 800 photos are very few: the sentences are mostly well
+formed, and often about something else ("A man in a red jacket is climbing up a rock wall." for a man on a bike).
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
     python recipes/long_memory.py [--out runs/long-memory]
 
-Seed 0, 2026-11-22, 24 s of one core; a machine that adds in another order may name a few sequences more or less.
+Seed 0, 2026-11-22, one core shared with other work, 33 s by the clock, 19 of the processor's; a machine that adds in
+another order may name a few sequences more or less.
 Length of the gradient of the last output by the input so many steps before, relative to one step before:
 
     untrained                      1        10        30       100

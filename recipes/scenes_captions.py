@@ -1,8 +1,20 @@
 """NIC's mini learns to say what is in a drawn scene, in Korean and English, from nothing.
 
-    python recipes/scenes_captions.py --lang ko [--minutes 9] [--scenes 10000] [--out runs/scenes-ko]
+    python recipes/scenes_captions.py [--lang en] [--minutes 16] [--scenes 16000] [--out runs/scenes-en]
 
-Not measured yet on a quiet machine.
+Exact: the share of unseen scenes of which the sentence that is said is one of the three true ones. 2026-11-22, seed 0,
+--lang en, one core shared with other work: 17 minutes by the clock with the drawing, 9.5 of the processor's, 131,000
+pictures (95 to 236 a second). On the 300 test scenes exact 0.160, BLEU-4 0.547, CIDEr 1.954; on the 200 of val, which
+chose the epoch and of which more have one object, 0.27. It was still rising when the minutes were over.
+
+    objects                 1        2        3        4        5        6
+    scenes                 53       34       45       70       48       50
+    exact               0.679    0.118    0.089    0.029    0.042    0.000
+
+In trials of 200 seconds (38,000 and 29,000 pictures) a word's loss fell to 0.67 with the usual forget bias of 1 and
+no norm of the picture, although the network for pictures had learnt which words belong there, and to 0.56 with both.
+The sentences of the twelve test scenes looked at were well formed; wrong were shapes, and how many of them there are.
+Korean is not measured.
 """
 
 import argparse
