@@ -7,7 +7,9 @@ Section 3.1 of Long, Shelhamer, Darrell 2015 times AlexNet on a 500 x 500 pictur
 in one pass and 1.2 ms a window one by one, more than five times as long. Here the network has no padding, so that both
 ways give the same scores; windows are taken `--batch` at a time, which is the faster way to slide. Medians of 5.
 
-NOT YET MEASURED
+One thread of an AMD EPYC that much other work shared, 2026-11-22, so in milliseconds of the processor and not of the
+clock (time.process_time): one pass 39.4, the 100 windows of 182 pixels 450.8, 11.4 times as long; the largest
+difference of a score is 2.9e-06, of scores up to 5.0.
 """
 
 import argparse
