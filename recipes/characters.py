@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from siseon.data.files import text_of
-from siseon.data.scenes import every_word
+from siseon.data.scene_sentences import every_word
 from siseon.interface import DataError
 from siseon.layers import inference
 from siseon.models.language.characters import CharacterModel, alphabet_of

@@ -10,7 +10,8 @@ from siseon.data.augment import Crop
 from siseon.data.batches import Batches
 from siseon.data.captions import padded
 from siseon.data.open_data import open_data
-from siseon.data.scenes import Scenes, every_word
+from siseon.data.scene_sentences import every_word
+from siseon.data.scenes import Scenes
 from siseon.interface import DataError
 from siseon.language.vocabulary import words_of
 from siseon.weights import load

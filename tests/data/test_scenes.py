@@ -1,13 +1,13 @@
 import hashlib
 import math
 import pickle
-import re
 
 import numpy as np
 import pytest
 
 from siseon.data import scenes as drawn
-from siseon.data.scenes import CLASSES, COLOURS, KOREAN, SPLITS, Scenes, Thing, scenes
+from siseon.data.scene_sentences import CLASSES, KOREAN, Thing
+from siseon.data.scenes import SPLITS, Scenes, scenes
 from siseon.interface import DataError
 
 RED, GREEN, BLUE, YELLOW, ORANGE = range(5)
@@ -187,137 +187,3 @@ def test_three_quarters_stay_visible(covered, allowed):
 )
 def test_things_stand_out_from_what_is_below(colour, below, visible):
     assert drawn._stands_out(Thing(CIRCLE, colour), np.array(below, np.uint8)) is visible
-
-
-@pytest.mark.parametrize(
-    "word, subject",
-    [
-        ("빨간 원", "빨간 원이"),
-        ("사각형", "사각형이"),
-        ("삼각형", "삼각형이"),
-        ("별", "별이"),
-        ("숫자", "숫자가"),
-        ("두 개", "두 개가"),
-    ],
-)
-def test_particles(word, subject):
-    assert drawn.with_particle(word, "이/가") == subject
-
-
-@pytest.mark.parametrize(
-    "box, place",
-    [
-        ((0, 50, 10, 60), "to the left of"),
-        ((90, 50, 100, 60), "to the right of"),
-        ((50, 0, 60, 10), "above"),
-        ((50, 90, 60, 100), "below"),
-        ((0, 0, 10, 10), "above and to the left of"),
-        ((90, 0, 100, 10), "above and to the right of"),
-        ((0, 90, 10, 100), "below and to the left of"),
-        ((90, 90, 100, 100), "below and to the right of"),
-        ((0, 69, 10, 79), "to the left of"),
-        ((0, 76, 10, 86), "below and to the left of"),
-    ],
-)
-def test_places_seen_from_the_middle(box, place):
-    assert drawn._place(np.array(box, np.float32), np.array((50, 50, 60, 60), np.float32))[0] == place
-
-
-@pytest.mark.parametrize("box", [(50, 50, 60, 60), (0, 0, 100, 100), (52, 52, 62, 62), (40, 20, 70, 80)])
-def test_things_on_one_place_are_not_beside_each_other(box):
-    assert drawn._place(np.array(box, np.float32), np.array((50, 50, 60, 60), np.float32)) is None
-
-
-@pytest.mark.parametrize(
-    "things, boxes, english, korean",
-    [
-        (
-            [Thing(DIGIT, ORANGE)],
-            [(0, 0, 10, 10)],
-            ("The picture shows one digit.", "There is only an orange digit."),
-            ("그림에 숫자 한 개가 있습니다.", "주황색 숫자 하나만 있습니다."),
-        ),
-        (
-            [Thing(SQUARE, BLUE), Thing(CIRCLE, RED)],
-            [(100, 10, 130, 40), (0, 10, 20, 30)],
-            (
-                "The picture shows one circle and one square.",
-                "A blue square is to the right of a red circle.",
-                "A red circle is to the left of a blue square.",
-            ),
-            (
-                "그림에 원 한 개와 사각형 한 개가 있습니다.",
-                "파란 사각형이 빨간 원의 오른쪽에 있습니다.",
-                "빨간 원이 파란 사각형의 왼쪽에 있습니다.",
-            ),
-        ),
-        (
-            [Thing(STAR, RED), Thing(STAR, BLUE)],
-            [(0, 0, 90, 90), (40, 40, 60, 60)],
-            (
-                "The picture shows two stars.",
-                "A red star is behind a blue star.",
-                "A blue star is in front of a red star.",
-            ),
-            (
-                "그림에 별 두 개가 있습니다.",
-                "빨간 별이 파란 별의 뒤에 있습니다.",
-                "파란 별이 빨간 별의 앞에 있습니다.",
-            ),
-        ),
-        (
-            [Thing(DIGIT, GREEN), Thing(STAR, YELLOW), Thing(DIGIT, RED), Thing(TRIANGLE, BLUE)],
-            [(0, 0, 40, 40), (0, 0, 5, 5), (60, 60, 90, 90), (9, 9, 12, 12)],
-            (
-                "The picture shows one triangle, one star and two digits.",
-                "A green digit is above and to the left of a red digit.",
-                "A red digit is below and to the right of a green digit.",
-            ),
-            (
-                "그림에 삼각형 한 개, 별 한 개, 숫자 두 개가 있습니다.",
-                "초록색 숫자가 빨간 숫자의 왼쪽 위에 있습니다.",
-                "빨간 숫자가 초록색 숫자의 오른쪽 아래에 있습니다.",
-            ),
-        ),
-    ],
-)
-def test_sentences(things, boxes, english, korean):
-    assert drawn._sentences(tuple(things), np.array(boxes, np.float32)) == {"en": english, "ko": korean}
-
-
-def found(annotation, picture, colour_name, class_name):
-    """The box of the one object of this class that has this colour in the picture."""
-    centres = np.array([colour[2] for colour in COLOURS])
-    boxes = []
-    for label, box, mask in zip(annotation.labels, annotation.boxes, annotation.segments, strict=True):
-        nearest = np.abs(centres - np.median(picture[mask], axis=0)).sum(axis=1).argmin()
-        if CLASSES[label] == class_name and COLOURS[nearest][0] == colour_name:
-            boxes.append(box)
-    (box,) = boxes
-    return box
-
-
-def test_sentences_agree_with_the_pictures():
-    numbers = {word: count for count, word in enumerate(drawn.ENGLISH_COUNTS)}
-    data = Scenes("train")
-    for index in range(40):
-        annotation, picture = data.annotation(index), data.picture(index)
-        inventory, *relations = annotation.sentences["en"]
-        told = {
-            name: numbers[count] for count, name in re.findall(r"(\w+) (circle|square|triangle|star|digit)", inventory)
-        }
-        assert told == {CLASSES[label]: count for label, count in enumerate(np.bincount(annotation.labels)) if count}
-        for relation in relations:
-            objects = [found(annotation, picture, *words) for words in re.findall(r"[Aa]n? (\w+) (\w+)", relation)]
-            if len(objects) == 2:
-                (x, y), (other_x, other_y) = ((box[:2] + box[2:]) / 2 for box in objects)
-                holds = {"left": x < other_x, "right": x > other_x, "above": y < other_y, "below": y > other_y}
-                assert all(holds[word] for word in holds if word in relation)
-                assert any(word in relation for word in (*holds, "front", "behind"))
-
-
-def test_languages_say_as_much_in_a_small_vocabulary():
-    sentences = [Scenes("train").annotation(index).sentences for index in range(120)]
-    assert all(len(both["en"]) == len(both["ko"]) for both in sentences)
-    words = {word for both in sentences for line in both["ko"] for word in line.rstrip(".").replace(",", "").split()}
-    assert len(words) < 60

@@ -67,7 +67,10 @@ class Captioned:
 
 
 def captioned(data: Data, *, language: str, vocabulary: Vocabulary, most: int | None = None) -> Data:
-    """The same pictures for captioning, with their sentences in `language`. Raises DataError where they have none."""
+    """The same pictures for captioning, with their sentences in `language`. Raises DataError where they have none.
+
+    most: of a training picture only so many of its first sentences are learnt; all of any other count as true.
+    """
     first = next(iter(data.splits.values())).annotation(0)
     if language not in first.sentences:
         has = ", ".join(filter(None, first.sentences))
@@ -75,7 +78,7 @@ def captioned(data: Data, *, language: str, vocabulary: Vocabulary, most: int | 
             f"{data.name} has no sentences in the language '{language}'",
             f"It has {has}" if has else "Take scenes, or a folder with captions.txt",
         )
-    splits = {name: Captioned(split, language, vocabulary, most) for name, split in data}
+    splits = {name: Captioned(split, language, vocabulary, most if name == "train" else None) for name, split in data}
     return Data(data.name, "captioning", vocabulary.words, splits, data.problems)
 
 

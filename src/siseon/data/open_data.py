@@ -132,14 +132,19 @@ def _captions(
     return captions.captioned(data, language="", vocabulary=vocabulary)
 
 
+SCENE_SENTENCES = 3
+"""How many of a scene's sentences are learnt: of thirty, a step would spend its time on sentences and not on seeing."""
+
+
 def _built_in(name: str, classes: Sequence[str] | None, seed: int, task: Task | None, language: str) -> Data:
     if task == "captioning" and name == "scenes":
-        from siseon.data.scenes import every_word, scenes
+        from siseon.data.scene_sentences import every_word
+        from siseon.data.scenes import scenes
 
         if language not in ("en", "ko"):
             raise DataError(f"scenes has no sentences in the language '{language}'", "It has en and ko")
         vocabulary = Vocabulary.of(every_word(language)) if classes is None else Vocabulary(tuple(classes))
-        return captions.captioned(scenes(seed=seed), language=language, vocabulary=vocabulary)
+        return captions.captioned(scenes(seed=seed), language=language, vocabulary=vocabulary, most=SCENE_SENTENCES)
     if name == "digits":
         from siseon.data.digits import digits
 

@@ -8,16 +8,14 @@ Photographs  PNG files of scikit-image, free of rights: astronaut (NASA, public 
              chelsea (CC0). Regions with true circles, stars or digits in them are left out.
 Digits       those of digits.py; the three splits show different ones.
 Boxes        of the visible part of an object, as in COCO; masks do not overlap.
-Sentences    in a closed vocabulary: how many of what there are, and where the two largest are, seen from each other.
+Sentences    of scene_sentences.py.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import KW_ONLY, dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
-from itertools import product
 from math import cos, pi
 from typing import Final
 
@@ -27,27 +25,13 @@ from siseon import pictures
 from siseon.data import digits
 from siseon.data.dataset import Annotation, Data, Task
 from siseon.data.digits import SPLITS, Split
+from siseon.data.scene_sentences import CLASSES, COLOURS, Thing, sentences
 from siseon.interface import DataError
-from siseon.language.particles import with_particle
 
-CLASSES: Final = ("circle", "square", "triangle", "star", "digit")
-KOREAN: Final = {"circle": "원", "square": "사각형", "triangle": "삼각형", "star": "별", "digit": "숫자"}
 COUNTS: Final[dict[Split, int]] = {"train": 2000, "val": 200, "test": 300}
 """How many scenes the splits of `scenes` have."""
 SIDES: Final = (64, 300)
 """The smallest and largest side of a scene in pixels; the photographs allow no larger."""
-
-COLOURS: Final = (
-    ("red", "빨간", (218, 38, 38)),
-    ("green", "초록색", (30, 158, 58)),
-    ("blue", "파란", (36, 80, 220)),
-    ("yellow", "노란", (246, 214, 36)),
-    ("orange", "주황색", (246, 130, 22)),
-    ("purple", "보라색", (140, 50, 180)),
-    ("white", "하얀", (246, 246, 246)),
-    ("black", "검은", (24, 24, 28)),
-)
-"""English, Korean (as it stands before a noun), and RGB before shading."""
 
 # Name: (top, left, bottom, right) that is used, the usual tint in 1/128, and whether it has no up and down.
 PHOTOGRAPHS: Final = {
@@ -78,21 +62,6 @@ UPRIGHT: Final = {"square": 0, "triangle": 30, "star": 90}
 """The place in TURNS of the first plane of a shape that stands upright."""
 LEAN: Final = 3
 """How far shapes lean from there at most, either way, in steps of 6 degrees."""
-
-PLACES: Final = {
-    (-1, 0): ("to the left of", "왼쪽에"),
-    (1, 0): ("to the right of", "오른쪽에"),
-    (0, -1): ("above", "위에"),
-    (0, 1): ("below", "아래에"),
-    (-1, -1): ("above and to the left of", "왼쪽 위에"),
-    (1, -1): ("above and to the right of", "오른쪽 위에"),
-    (-1, 1): ("below and to the left of", "왼쪽 아래에"),
-    (1, 1): ("below and to the right of", "오른쪽 아래에"),
-}
-FRONT: Final = ("in front of", "앞에")
-BEHIND: Final = ("behind", "뒤에")
-ENGLISH_COUNTS: Final = ("no", "one", "two", "three", "four", "five", "six")
-KOREAN_COUNTS: Final = ("", "한", "두", "세", "네", "다섯", "여섯")
 
 
 @dataclass(frozen=True)
@@ -134,12 +103,16 @@ class Scenes:
             labels=np.array([thing.label for thing in scene.things], np.int64),
             crowd=np.zeros(len(masks), bool),
             segments=masks,
-            sentences=_sentences(scene.things, boxes),
+            sentences=sentences(scene.things, boxes, self.size),
         )
 
     def picture(self, index: int) -> np.ndarray:
         """The pixels [size, size, 3] uint8 of scene `index`."""
         return self._scene(index).picture.copy()
+
+    def things(self, index: int) -> tuple[Thing, ...]:
+        """Class and colour of each object of scene `index`, in the order of its boxes."""
+        return self._scene(index).things
 
     def semantic(self, index: int) -> np.ndarray:
         """The class of each pixel of scene `index`, [size, size] uint8: 0 background, 1.. the classes in order."""
@@ -155,25 +128,6 @@ class Scenes:
 def scenes(*, seed: int = 0, size: int = 160) -> Data:
     """The three splits: 2,000 scenes to train, 200 to validate, 300 to test."""
     return Data("scenes", "detection", CLASSES, {split: Scenes(split, seed=seed, size=size) for split in SPLITS})
-
-
-@dataclass(frozen=True, slots=True)
-class Thing:
-    """An object: its class, and its colour as a place in COLOURS."""
-
-    label: int
-    colour: int
-
-    @property
-    def english(self) -> str:
-        """A red circle."""
-        colour = COLOURS[self.colour][0]
-        return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {CLASSES[self.label]}"
-
-    @property
-    def korean(self) -> str:
-        """빨간 원."""
-        return f"{COLOURS[self.colour][1]} {KOREAN[CLASSES[self.label]]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,75 +277,3 @@ def _surface(thing: Thing, random: np.random.Generator, height: int, width: int)
 
 def _paint(pixels: np.ndarray, coverage: np.ndarray, surface: np.ndarray) -> None:
     pixels[:] = (pixels * (FULL - coverage) + surface * coverage + FULL // 2) // FULL
-
-
-def _sentences(things: tuple[Thing, ...], boxes: np.ndarray) -> dict[str, tuple[str, ...]]:
-    """What there is; then where each of the two largest is, seen from the other, or that there is only one thing."""
-    english, korean = [_english_inventory(things)], [_korean_inventory(things)]
-    if len(things) == 1:
-        english.append(f"There is only {things[0].english}.")
-        korean.append(f"{things[0].korean} 하나만 있습니다.")
-    else:
-        first, second = np.argsort(-_areas(boxes), kind="stable")[:2]
-        for one, other in ((first, second), (second, first)):
-            place, korean_place = _place(boxes[one], boxes[other]) or (FRONT if one > other else BEHIND)
-            english.append(f"{things[one].english.capitalize()} is {place} {things[other].english}.")
-            subject = with_particle(things[one].korean, "이/가")
-            korean.append(f"{subject} {things[other].korean}의 {korean_place} 있습니다.")
-    return {"en": tuple(english), "ko": tuple(korean)}
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
-def _place(box: np.ndarray, other: np.ndarray) -> tuple[str, str] | None:
-    """Where a box is, seen from another, in English and Korean; None where their centres nearly fall together.
-
-    Left, right, above and below mean at least twice as far that way as the other.
-    """
-    right, down = box[:2] + box[2:] - other[:2] - other[2:]
-    width, height = box[2:] - box[:2] + other[2:] - other[:2]
-    if 4 * abs(right) < width and 4 * abs(down) < height:
-        return None
-    across, along = 2 * abs(right) > abs(down), 2 * abs(down) > abs(right)
-    return PLACES[int(np.sign(right)) * across, int(np.sign(down)) * along]
-
-
-def _english_inventory(things: tuple[Thing, ...]) -> str:
-    counts = [f"{ENGLISH_COUNTS[count]} {name}{'s' if count > 1 else ''}" for name, count in _counted(things)]
-    listed = " and ".join([", ".join(counts[:-1]), counts[-1]] if len(counts) > 1 else counts)
-    return f"The picture shows {listed}."
-
-
-def _korean_inventory(things: tuple[Thing, ...]) -> str:
-    counts = [f"{KOREAN[name]} {KOREAN_COUNTS[count]} 개" for name, count in _counted(things)]
-    listed = "와 ".join(counts) if len(counts) == 2 else ", ".join(counts)
-    return f"그림에 {with_particle(listed, '이/가')} 있습니다."
-
-
-def _counted(things: tuple[Thing, ...]) -> list[tuple[str, int]]:
-    counts = Counter(CLASSES[thing.label] for thing in things)
-    return [(name, counts[name]) for name in CLASSES if counts[name]]
-
-
-def every_word(language: str) -> tuple[str, ...]:
-    """Sentences in "en" or "ko" in which each word of the closed vocabulary occurs, with each of its particles."""
-    first, second = np.array([0, 0, 9, 9], np.float32), np.array([0, 0, 8, 8], np.float32)
-    one = Thing(0, 0)
-    said = [_sentences(tuple(Thing(label, 0) for label in (0, 1, 2)), _apart(3))]
-    for right, down in (*PLACES, (0, 0)):
-        boxes = np.stack([first + 50, second + 50 + 30 * np.array([right, down, right, down], np.float32)])
-        said += [_sentences(pair, boxes) for pair in ((one, Thing(0, 1)), (Thing(0, 1), one))]
-    for label, colour in product(range(len(CLASSES)), range(len(COLOURS))):
-        thing = Thing(label, colour)
-        said += [_sentences((thing,), first[None]), _sentences((thing, one), np.stack([first, second + 40]))]
-    for label, count in product(range(len(CLASSES)), range(1, len(ENGLISH_COUNTS))):
-        things = (Thing(label, 0),) * count
-        others = (Thing((label + 1) % len(CLASSES), 0),)
-        said += [_sentences(things, _apart(count)), _sentences(others + things, _apart(1 + count))]
-    return tuple(sentence for sentences in said for sentence in sentences[language])
-
-
-def _apart(count: int) -> np.ndarray:
-    return np.array([[20 * place, 0, 20 * place + 10, 10] for place in range(count)], np.float32)
