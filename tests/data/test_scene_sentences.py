@@ -111,10 +111,8 @@ def test_every_pair_is_told_both_ways():
     things = [Thing(DIGIT, GREEN), Thing(STAR, YELLOW), Thing(DIGIT, RED), Thing(TRIANGLE, BLUE)]
     boxes = np.array([(0, 0, 40, 40), (0, 100, 5, 105), (60, 60, 90, 90), (130, 9, 140, 12)], np.float32)
     said = scene_sentences.sentences(tuple(things), boxes)["en"]
-    relations = [
-        re.findall(r"[Aa]n? (\w+ \w+)", sentence) for sentence in said if " of a" in sentence or " above a" in sentence
-    ]
-    assert len({tuple(pair) for pair in relations}) == 4 * 3
+    named = [tuple(re.findall(r"\b[Aa]n? (\w+ \w+)", sentence)) for sentence in said]
+    assert len({pair for pair in named if len(pair) == 2}) == 4 * 3
     assert "A green digit is above and to the left of a red digit." in said
     assert "A red digit is below and to the right of a green digit." in said
 
