@@ -35,8 +35,8 @@ busy machine; convolutions by Winograd's way need fewer. MiB is the most memory 
 ours.
 
 Selective Search beside OpenCV's (benchmarks/selective_search.py, photos of about 350 x 470): 6.5 times as fast in the
-mode single, 15 times in fast and in quality; recall at 0.5 on COCO photos at equal counts 0.464 against 0.456, 0.665
-against 0.638, and, below, 0.660 against 0.736 in quality, whose boxes are ranked worse.
+mode single, 15 times in fast and in quality; recall at 0.5 on 50 COCO photos at equal counts 0.451 against 0.446 in
+single and 0.791 against 0.700 in quality (ABO 0.452 against 0.459, 0.689 against 0.648).
 """
 
 
