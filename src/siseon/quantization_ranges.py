@@ -29,7 +29,9 @@ def ranges(model: ModelProto, names: Sequence[str], inputs: Iterable[Mapping[str
     """The range (least, greatest) of each tensor of `names`, all float32, if it ever has a value."""
     session = Exported.of(observed(model, names).SerializeToString()).session
     wanted = [each.name for each in session.get_outputs() if each.name.startswith("observed/")]
-    lows, highs, samples = ({name: [] for name in names} for _ in range(3))
+    lows: dict[str, list[float]] = {name: [] for name in names}
+    highs: dict[str, list[float]] = {name: [] for name in names}
+    samples: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for given in inputs:
         found = dict(zip(wanted, session.run(wanted, given), strict=True))
         for name in names:
