@@ -1,6 +1,7 @@
 """Measure siseon beside its peers, and write docs/performance.md.
 
-    python -m benchmarks [SECTION ...] --peer PYTHON_WITH_TORCHVISION [--only NAME ...] [--runs 10] [--data PHOTOS]
+    python -m benchmarks [SECTION ...] --peer PYTHON_WITH_TORCHVISION [--others PYTHON_WITH_THE_REST] [--only NAME ...]
+                         [--runs 10] [--data PHOTOS]
 
 Sections: detectors, classifiers, export, operators, training, data, sliding, growth, start; all if none is named. A
 peer that is not installed is left out and named. Selective Search has a program of its own, because recall belongs to
@@ -29,6 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(MEASURES))
     parser.add_argument("--peer", default=sys.executable, help="a Python that has torchvision")
+    parser.add_argument(
+        "--others", default=sys.executable, help="a Python that has siseon, onnxruntime, openvino and albumentations"
+    )
     parser.add_argument("--only", nargs="*", help="rows of these names")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--data", help="folder of JPEG photos for the section data; scikit-image's own if left out")

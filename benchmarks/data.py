@@ -1,6 +1,9 @@
-"""Decoding and changing photos for training, beside torchvision.transforms.v2: 64 JPEG files, one thread."""
+"""Decoding and changing photos for training, beside torchvision.transforms.v2 and albumentations: 64 JPEG files, one
+thread. The same work for all: decode, mirror, enlarge, change the colours, scale to 640 pixels, move 8 boxes, float32.
+"""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +26,7 @@ def measured(given: argparse.Namespace) -> Iterator["Row"]:
         listed.write_text("\n".join(map(str, photos)), encoding="utf-8")
         commands = {
             "torchvision.v2": [given.peer, __file__, "torchvision.v2", str(listed)],
+            "albumentations": [given.others, __file__, "albumentations", str(listed)],
             "siseon": [sys.executable, __file__, "siseon", str(listed)],
         }
         times, absent = in_turn(commands, runs=min(given.runs, 5), warm=1, threads=1)
@@ -76,6 +80,33 @@ def torchvision_pass(files: list[str]):
     return run
 
 
+def albumentations_pass(files: list[str]):
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask its server for a newer version
+    import albumentations
+    import cv2
+    from albumentations.pytorch import ToTensorV2
+
+    cv2.setNumThreads(1)
+    change = albumentations.Compose(
+        [
+            albumentations.HorizontalFlip(p=0.5),
+            albumentations.Affine(scale=(0.8, 1.25), keep_ratio=True, p=1),
+            albumentations.ColorJitter((0.8, 1.2), (0.8, 1.2), (0.8, 1.2), (-5 / 360, 5 / 360), p=1),
+            albumentations.LongestMaxSize(640),
+            ToTensorV2(),
+        ],
+        bbox_params=albumentations.BboxParams(format="pascal_voc", label_fields=["labels"]),
+    )
+
+    def run(question):
+        for file in files:
+            picture = cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB)
+            changed = change(image=picture, bboxes=boxes().numpy(), labels=list(range(8)))
+            changed["image"].float().div_(255)
+
+    return run
+
+
 def siseon_pass(files: list[str]):
     import cv2
     import numpy as np
@@ -105,7 +136,8 @@ def work(engine: str, listed: str) -> None:
 
     torch.set_num_threads(1)
     files = Path(listed).read_text(encoding="utf-8").splitlines()
-    answer((siseon_pass if engine == "siseon" else torchvision_pass)(files))
+    passes = {"torchvision.v2": torchvision_pass, "albumentations": albumentations_pass, "siseon": siseon_pass}
+    answer(passes[engine](files))
 
 
 if __name__ == "__main__":

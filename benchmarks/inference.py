@@ -8,6 +8,7 @@ live: batch norms hold the statistics of the picture, and the class layer of a d
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -47,15 +48,9 @@ def compared(
 ) -> "Row":
     """The row of one model."""
     with tempfile.TemporaryDirectory() as folder:
+        programs = {"torchvision": given.peer, "siseon": sys.executable}
         commands = {
-            engine: [
-                given.peer if engine.startswith("torchvision") else sys.executable,
-                __file__,
-                engine,
-                name,
-                folder,
-                str(batch),
-            ]
+            engine: [programs.get(engine.split()[0], given.others), __file__, engine, name, folder, str(batch)]
             for engine in engines
         }
         times, absent = in_turn(commands, runs=given.runs)
@@ -202,18 +197,16 @@ def enliven(model, images) -> None:
 
 
 def scale_classes(model, picture) -> None:
-    """Scale the class layer until about 300 (box, class) pairs pass 0.05, RPN logits five times as far apart."""
+    """Scale the class layer until many (box, class) pairs pass 0.05; RPN logits five times as far apart.
+
+    300 pairs of a Faster R-CNN, which keeps 100 boxes; 1,000 of a RetinaNet, which keeps 300.
+    """
     import torch
 
     if hasattr(model, "rpn"):
         model.rpn.head.cls_logits.weight.data.mul_(5)
         layer = model.roi_heads.box_predictor.cls_score
-        found = []
-        hook = layer.register_forward_hook(lambda module, inputs, outputs: found.append(outputs))
-        with torch.no_grad():
-            model([picture])
-        hook.remove()
-        logits = found[0]
+        logits = outputs_of(layer, model, picture)[0]
         factor = 3 / float(logits.std())
         layer.weight.data.mul_(factor)
         low, high = -30.0, 60.0
@@ -224,6 +217,26 @@ def scale_classes(model, picture) -> None:
             passing = int((shifted.softmax(1)[:, 1:] > 0.05).sum())
             low, high = (middle, high) if passing > 300 else (low, middle)
         layer.bias.data[0] += high
+    elif hasattr(getattr(model.head, "classification_head", None), "cls_logits"):
+        layer = model.head.classification_head.cls_logits
+        layer.bias.data.zero_()
+        logits = torch.cat([level.flatten() for level in outputs_of(layer, model, picture)])
+        factor = 3 / float(logits.std())
+        layer.weight.data.mul_(factor)
+        least = float((logits * factor).topk(1000).values[-1])
+        layer.bias.data.fill_(math.log(0.05 / 0.95) - least)
+
+
+def outputs_of(layer, model, picture) -> list:
+    """What a layer gives while the model looks at the picture, once for each time that it is called."""
+    import torch
+
+    found = []
+    hook = layer.register_forward_hook(lambda module, inputs, outputs: found.append(outputs))
+    with torch.no_grad():
+        model([picture])
+    hook.remove()
+    return found
 
 
 def freeze_norms(module, kind) -> None:

@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 SECTIONS = {
     "detectors": "Detectors, one picture of 480 x 640 at the shorter side 800 (SSD: 300 x 300)",
     "classifiers": "Classifiers, pictures of 224 pixels",
-    "export": "Exported classifiers, one picture of 224 pixels: onnxruntime and OpenVINO run our ONNX file",
+    "export": "Exported: onnxruntime and OpenVINO run our ONNX file",
     "operators": "Box operators",
     "training": "A training step of Faster R-CNN, ResNet-50 with a pyramid, two pictures, SGD",
     "data": "Reading: decode a JPEG, flip, scale to 640 pixels, one thread",
@@ -25,6 +25,9 @@ SECTIONS = {
     "start": "Starting",
 }
 
+
+PEERS = ("torchvision", "albumentations", "onnxruntime", "openvino")
+"""How the engines begin that ours is compared with; onnxruntime and OpenVINO run what siseon exports, in float32."""
 
 HEAD = """\
 Written by `python -m benchmarks --peer PYTHON` (PYTHON has torchvision), a row at a time. Milliseconds: the median, and
@@ -82,7 +85,7 @@ def keep(row: Row) -> None:
 
 def peers_of(row: Row) -> list[str]:
     """The engines that ours is compared with."""
-    return [name for name in row.engines if name.startswith("torchvision")]
+    return [name for name in row.engines if name.startswith(PEERS) and not name.endswith("int8")]
 
 
 def shown(row: Row) -> str:

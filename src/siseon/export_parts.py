@@ -20,7 +20,7 @@ from siseon.interface import SiseonError
 from siseon.layers import inference
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 TOLERANCE = 1e-4
 """How far outputs may be from torch's, as a share of the largest output, or of 1 where all are smaller."""
@@ -161,7 +161,9 @@ def joined(parts: Sequence[Part], *, inputs: Sequence[str], outputs: Sequence[st
     """
     import onnx
 
-    nodes, weights, values = [], {}, {}
+    nodes: list[NodeProto] = []
+    weights: dict[str, TensorProto] = {}
+    values: dict[str, ValueInfoProto] = {}
     known: dict[bytes, str] = {}
     for number, part in enumerate(parts):
         graph = part.network.graph

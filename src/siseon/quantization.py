@@ -62,7 +62,7 @@ class Quantized:
     """A file that was written.
 
     noise: of its outputs on a few pictures, as a share of their variance; before: that with every part in 8 bits;
-    layers: how many layers with weights are in 8 bits; kept: the weights of those that were given float32 back.
+    layers: how many layers with weights are in 8 bits; kept: those that stay in float32 because of their noise.
     """
 
     file: Path
@@ -109,8 +109,13 @@ def quantize(
     Exported(out).session.run(None, reader.judged[0])
     in_8_bits = {node.name for node in chosen}
     layers = [node for node in network.nodes if node.op_type in LAYERS]
-    kept = tuple(node.input[1] for node in layers if node.name not in in_8_bits)
+    kept = tuple(layer_of(node.input[1]) for node in layers if node.name not in in_8_bits)
     return Quantized(Path(out), noise, before, len(layers) - len(kept), kept)
+
+
+def layer_of(weight: str) -> str:
+    """What the model calls the layer of a weight, without the number of the part and the name of the tensor."""
+    return weight.rpartition("/")[2].removeprefix("model.").removesuffix(".weight")
 
 
 class Reader:

@@ -29,7 +29,9 @@ def ranges(model: ModelProto, names: Sequence[str], inputs: Iterable[Mapping[str
     """The range (least, greatest) of each tensor of `names`, all float32, if it ever has a value."""
     session = Exported.of(observed(model, names).SerializeToString()).session
     wanted = [each.name for each in session.get_outputs() if each.name.startswith("observed/")]
-    lows, highs, samples = ({name: [] for name in names} for _ in range(3))
+    lows: dict[str, list[float]] = {name: [] for name in names}
+    highs: dict[str, list[float]] = {name: [] for name in names}
+    samples: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for given in inputs:
         found = dict(zip(wanted, session.run(wanted, given), strict=True))
         for name in names:
@@ -74,6 +76,7 @@ def observed(model: ModelProto, names: Sequence[str]) -> ModelProto:
         onnx.numpy_helper.from_array(np.array(value, np.int64), f"observed/{name}") for name, value in constants.items()
     )
     counts = {each.name: elements(each) for each in (*graph.value_info, *graph.input, *graph.output)}
+    graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(1, np.float32), "observed/zero"))
     for name in names:
         step = max(counts.get(name, 0) // SAMPLE, 1) | 1  # odd, so that it falls on every column
         graph.initializer.append(onnx.numpy_helper.from_array(np.array([step]), f"observed/{name}/step"))
@@ -97,8 +100,10 @@ def nodes_of(name: str) -> Iterator[NodeProto]:
     """What computes the three outputs of one tensor."""
     from onnx.helper import make_node
 
-    yield make_node("ReduceMin", [name], [f"observed/{name}/least"], keepdims=0)
-    yield make_node("ReduceMax", [name], [f"observed/{name}/greatest"], keepdims=0)
     yield make_node("Reshape", [name, "observed/flat"], [f"observed/{name}/flat"])
+    # with a zero, which belongs to every range, because onnxruntime finds no least of nothing
+    yield make_node("Concat", [f"observed/{name}/flat", "observed/zero"], [f"observed/{name}/all"], axis=0)
+    yield make_node("ReduceMin", [f"observed/{name}/all"], [f"observed/{name}/least"], keepdims=0)
+    yield make_node("ReduceMax", [f"observed/{name}/all"], [f"observed/{name}/greatest"], keepdims=0)
     ends = ["observed/start", "observed/end", "observed/axis", f"observed/{name}/step"]
     yield make_node("Slice", [f"observed/{name}/flat", *ends], [f"observed/{name}/values"])
