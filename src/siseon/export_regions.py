@@ -106,7 +106,7 @@ class Maps(Graph):
             level = clip(decode(rpn.rows(shifts, 4)[0][chosen], fixed[chosen], rpn.WEIGHTS), self.size)
             boxes.append(level)
             scores.append(torch.where(large_enough(level, LEAST_PROPOSAL), best.sigmoid(), 0))
-        return torch.cat(boxes)[None], torch.block_diag(*scores)[None], *features[: self.levels]
+        return torch.cat(boxes)[None], torch.block_diag(*scores)[None], *features[: self.levels]  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def regions(self, head: BoxHead | MaskHead) -> tuple[Tensor, Tensor]:
@@ -160,7 +160,7 @@ def looks(model: TwoStage, size: Size, example: tuple[Tensor, Tensor]) -> list[P
 
 def decoded(offsets: Tensor, boxes: Tensor) -> Tensor:
     """boxes.geometry.decode for each class, [k, classes, 4]; that asks for len(boxes), which a trace would keep."""
-    each = offsets.unflatten(1, (-1, 4)) / torch.tensor(WEIGHTS)
+    each = offsets.unflatten(1, (-1, 4)) / torch.tensor(WEIGHTS)  # type: ignore[no-untyped-call]
     box = to_center(boxes)[:, None]
     center = box[..., :2] + each[..., :2] * box[..., 2:]
     half = torch.exp(each[..., 2:].clamp(max=LARGEST_GROWTH)) * box[..., 2:] / 2
