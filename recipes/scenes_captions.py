@@ -1,13 +1,24 @@
 """NIC's mini learns to say what is in a drawn scene, in Korean and English, from nothing.
 
-    python recipes/scenes_captions.py --lang ko [--minutes 10] [--scenes 10000] [--out runs/scenes-ko]
+    python recipes/scenes_captions.py --lang ko [--minutes 10] [--scenes 24000] [--out runs/scenes-ko]
 
 The paper's network for pictures has learnt from ImageNet to see before it learns to speak. There is no ImageNet of
 scenes: here the body first learns, in a quarter of the minutes, which thing of which colour is at each place of its
 last map, and then NIC learns to speak. All that can be truly said of a scene counts as right (data/scene_sentences.py);
 the first two sentences of a training scene are learnt, of its largest things.
 
-Not measured yet.
+Exact: the share of the 300 test scenes of which a true sentence is said. 2026-11-22, seed 0, --minutes 16 on one core
+of an AMD EPYC (pinned, one thread; other work on the machine), about 180,000 pictures to learn to speak from:
+
+    objects        1      2      3      4      5      6    all
+    English     0.981  0.882  0.733  0.843  0.667  0.720  0.807    BLEU-4 0.945, CIDEr 2.651
+    Korean      0.943  0.882  0.778  0.857  0.667  0.680  0.803
+
+Nearly all that it says is where a thing is ("An orange digit is at the bottom."). With 10,000 scenes instead of 24,000
+Korean ended at 0.740, the training loss going on down: it learnt them by heart. An earlier form learnt from sentences
+alone, of how many things there are and where two are from each other: 0.16 after as many minutes. Where a thing is from
+another NIC hardly learns (0.19 of those whose two things were right): it sees the picture once, and must remember all
+places at the same time.
 """
 
 import argparse
@@ -83,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=10, help="of learning to see and to speak; drawing comes on top"
     )
-    parser.add_argument("--scenes", type=int, default=10000)
+    parser.add_argument("--scenes", type=int, default=24000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=0.002)
     parser.add_argument("--seed", type=int, default=0)
