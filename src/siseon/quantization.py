@@ -10,6 +10,9 @@ Here    Post-training static quantisation (Krishnamoorthi 2018, arXiv:1806.08342
         convolution and the last layers stay in float32, and with them all that follows: decoding boxes and
         suppression. The first sees the full range of the colours and the last decide, at a few percent of the work.
         Weights take 7 of the 8 bits, because the products of processors without VNNI saturate otherwise.
+        SSD on MobileNetV2, blood cells (recipes/bccd.py --model ssd), 72 test photos, onnxruntime on one thread:
+        AP 0.550 in 32 bits and 48 ms a photo; 0.288 and 27 ms with all in 8 bits; 0.539, 0.543 and 0.550 with a noise
+        of at most 1 %, 0.2 % and 0.1 %, the last in 30 ms (2026-11-22). The first depthwise convolutions lose most.
         Noise is the mean square of the difference over the variance of what is right, the mean of all last layers and,
         in detectors of two stages, of the maps that regions are cut from.
 """
@@ -53,7 +56,7 @@ PICTURES, JUDGED = 64, 6
 PARTS = 24
 """Into how many parts a network is divided at most, to find the noisiest."""
 
-TOLERANCE = 0.01
+TOLERANCE = 0.001
 """Noise that is let pass."""
 
 
