@@ -5,8 +5,6 @@
 Frames are 640x480 pixels; weights are random, so that the detector's class layer lets as many boxes through as it may
 (the worst case), and the captioner says its 30 words to the end. Every frame is news.
 
-Not measured yet on a quiet machine.
-
 Two cores of an AMD EPYC, 2026-11-22, MobileNetV2 family, the detector alone and with NIC's sentence, ms a frame: SSD
 39 and 81, YOLO 34 and 81, RetinaNet 83 and 127, Faster R-CNN 279 and 326. All are under half a second.
 """
