@@ -1,6 +1,8 @@
 """Every test: shapes and types of the tensor operators are checked, one thread, the same random numbers."""
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,26 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def same_random_numbers():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def run(capfd, monkeypatch, tmp_path):
+    """Call the command line in an empty folder; gives (exit code, stdout, stderr)."""
+    from siseon import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    before = signal.getsignal(signal.SIGTERM), logging.getLogger("siseon").handlers
+
+    def call(*words):
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return end.value.code or 0, out, err
+
+    yield call
+    signal.signal(signal.SIGTERM, before[0])
+    logging.getLogger("siseon").handlers = before[1]
 
 
 @pytest.fixture

@@ -25,25 +25,6 @@ from siseon.zoo import Task
 SOURCE = Path(__file__).parents[1] / "src"
 
 
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Call the command line in an empty folder; gives (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-    before = signal.getsignal(signal.SIGTERM), logging.getLogger("siseon").handlers
-
-    def call(*words):
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(word) for word in words])
-        code = end.value.code
-        out, err = capsys.readouterr()
-        return (code if isinstance(code, int) else 0), out, err
-
-    yield call
-    signal.signal(signal.SIGTERM, before[0])
-    logging.getLogger("siseon").handlers = before[1]
-
-
 @pytest.fixture(scope="session")
 def flowers(tmp_path_factory):
     """A folder data set of two classes, red and blue, one of them in Hangul; one file is broken."""
@@ -180,11 +161,11 @@ def test_name_equals_value(words, expected):
     assert cli._as_options(words, train) == expected
 
 
-def test_remarks_are_said_but_not_without_end(run, capsys):
+def test_remarks_are_said_but_not_without_end(run, capfd):
     run("--version")
     for number in range(100):
         logging.getLogger("siseon").warning("picture %d is odd", number)
-    lines = capsys.readouterr().err.splitlines()
+    lines = capfd.readouterr().err.splitlines()
     assert lines[0] == "note: picture 0 is odd"
     assert len(lines) == 21 and "log.txt" in lines[-1]
 

@@ -8,7 +8,6 @@ from PIL import Image
 
 from siseon import weights
 from siseon.training import records
-from test_cli import run  # noqa: F401 - the fixture
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def streets(tmp_path):
     return root
 
 
-def test_train_evaluate_predict(run, streets, tmp_path, monkeypatch):  # noqa: F811
+def test_train_evaluate_predict(run, streets, tmp_path, monkeypatch):
     monkeypatch.setattr(records, "plot", lambda rows: b"a picture")
     words = ("--imgsz", 64, "--epochs", 6, "--batch", 2, "--lr", 0.005, "--workers", 0, "--scale", 1, 1)
     narrow = ("--options", 'backbone_options={"widths": [16, 16, 32, 32]}', "hidden=32")
@@ -49,18 +48,18 @@ def test_train_evaluate_predict(run, streets, tmp_path, monkeypatch):  # noqa: F
     assert (tmp_path / "found" / "maps" / "0.png").exists()
 
 
-def test_a_detector_does_not_learn_maps(run, streets):  # noqa: F811
+def test_a_detector_does_not_learn_maps(run, streets):
     code, _, err = run("train", "faster_rcnn_mini", "--data", streets)
     assert code == 2 and "the model is for detection, the data for segmentation" in err
 
 
-def test_check_says_in_how_many_pictures_a_class_is(run, streets):  # noqa: F811
+def test_check_says_in_how_many_pictures_a_class_is(run, streets):
     code, out, _ = run("check", streets)
     assert code == 0 and "segmentation, classes: 2" in out
     assert [line.split() for line in out.splitlines() if line.strip().startswith("길")] == [["길", "6", "2", "2"]]
 
 
-def test_a_portrait_of_a_run(run, streets, tmp_path):  # noqa: F811
+def test_a_portrait_of_a_run(run, streets, tmp_path):
     model = weights.build("fcn_mini", classes=["하늘", "길"])
     model.score.bias.data[:] = model.score.bias.new_tensor([0.0, 1.0])
     file = weights.save(model, tmp_path / "model.safetensors")

@@ -1,30 +1,10 @@
 """`siseon export` and `siseon checks` as a user meets them."""
 
-import logging
-import signal
 from pathlib import Path
 
 import pytest
 
-from siseon import build, cli, exported, save
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Call the command line in an empty folder; gives (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-    before = signal.getsignal(signal.SIGTERM), logging.getLogger("siseon").handlers
-
-    def call(*words):
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    yield call
-    signal.signal(signal.SIGTERM, before[0])
-    logging.getLogger("siseon").handlers = before[1]
+from siseon import build, exported, save
 
 
 def test_a_file_and_its_small_one_are_written_and_can_be_evaluated(run, tmp_path):

@@ -1,32 +1,16 @@
 """train, sample and style as a user meets them: any pictures, faults in a line, what is left on the disk."""
 
-import logging
-import signal
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from siseon import cli, save, zoo
+from siseon import save, zoo
 from siseon.training import records
 
 
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Call the command line in an empty folder; gives (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch):
     monkeypatch.setattr(records, "plot", lambda rows: b"a picture")
-    before = signal.getsignal(signal.SIGTERM), logging.getLogger("siseon").handlers
-
-    def call(*words):
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    yield call
-    signal.signal(signal.SIGTERM, before[0])
-    logging.getLogger("siseon").handlers = before[1]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ OPSET, IR = 20, 10
 """The versions of ONNX's operators and of its file format that are written."""
 
 
-class Graph(nn.Module):
+class Graph(nn.Module, ABC):
     """What becomes a file or a part of one: a `forward` from the tensors `inputs` to the tensors `names`.
 
     rows: the first axis of every input may have any length. unordered: outputs whose rows may change places, because
@@ -41,9 +42,9 @@ class Graph(nn.Module):
     rows: bool = False
     unordered: tuple[str, ...] = ()
 
+    @abstractmethod
     def example(self) -> tuple[Tensor, ...]:
         """Inputs of the right shapes."""
-        raise NotImplementedError
 
 
 class Piece(Graph):

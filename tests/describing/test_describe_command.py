@@ -1,29 +1,10 @@
 """`siseon describe` from photo to sentence, with an untrained detector that finds something everywhere."""
 
-import logging
-import signal
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from siseon import build, cli, save
-
-
-@pytest.fixture
-def run(capfd, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM), logging.getLogger("siseon").handlers
-
-    def call(*words):
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return end.value.code or 0, out, err
-
-    yield call
-    signal.signal(signal.SIGTERM, before[0])
-    logging.getLogger("siseon").handlers = before[1]
+from siseon import build, save
 
 
 @pytest.fixture

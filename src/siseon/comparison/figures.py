@@ -139,11 +139,9 @@ def sizes(results: Sequence[Result], languages: tuple[Language, ...], path: Path
     known = [name for name in SIZES if any(math.isfinite(result.figure(name)) for result in results)]
     for number, result in enumerate(results):
         places = [group - 0.4 + width * (number + 0.5) for group in range(len(known))]
-        values = [result.figure(name) for name in known]
-        heights = [value if math.isfinite(value) else 0.0 for value in values]
+        heights, texts = _bars([result.figure(name) for name in known])
         axes.bar(places, heights, 0.92 * width, label=result.model, color=MODEL_COLOURS[number % len(MODEL_COLOURS)])
-        for place, value, height in zip(places, values, heights, strict=True):
-            text = f"{value:.2f}" if math.isfinite(value) else "–"
+        for place, text, height in zip(places, texts, heights, strict=True):
             axes.annotate(
                 text,
                 (place, height),
@@ -168,11 +166,9 @@ def by_class(comparison: Comparison, path: Path) -> Path:
     height = 0.8 / len(results)
     for number, result in enumerate(results):
         places = [group - 0.4 + height * (number + 0.5) for group in range(len(classes))]
-        values = [result.of_class(name) for name in classes]
-        lengths = [value if math.isfinite(value) else 0.0 for value in values]
+        lengths, texts = _bars([result.of_class(name) for name in classes])
         axes.barh(places, lengths, 0.92 * height, label=result.model, color=MODEL_COLOURS[number % len(MODEL_COLOURS)])
-        for place, value, length in zip(places, values, lengths, strict=True):
-            text = f"{value:.2f}" if math.isfinite(value) else "–"
+        for place, text, length in zip(places, texts, lengths, strict=True):
             axes.annotate(text, (length, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
     axes.set_yticks(range(len(classes)), classes)
     axes.invert_yaxis()
@@ -181,6 +177,13 @@ def by_class(comparison: Comparison, path: Path) -> Path:
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     _plain(axes)
     return _saved(figure, path)
+
+
+def _bars(values: Sequence[float]) -> tuple[list[float], list[str]]:
+    """How long the bars of some figures are, and what stands at them; of one that is not known, nothing and a dash."""
+    known = [math.isfinite(value) for value in values]
+    lengths = [value if there else 0.0 for value, there in zip(values, known, strict=True)]
+    return lengths, [f"{value:.2f}" if there else "–" for value, there in zip(values, known, strict=True)]
 
 
 def _with_count(size: Text, count: float, languages: tuple[Language, ...]) -> str:

@@ -48,39 +48,34 @@ class Masks:
     def add(self, split: str, picture: Path, annotation: Annotation, size: Size) -> int:
         """Write the map; the number of classes in it."""
         labels = map_of(annotation)
-        image = Image.fromarray(labels)
-        image.putpalette(palette().tobytes())
-        image.save(_beside(self.root / "masks" / split, picture))
+        self.image(labels).save(_beside(self.root / "masks" / split, picture))
         return len(seen(labels))
 
     def finish(self) -> None:
         """Write the classes in their order."""
-        _write_json(self.root / "classes.json", list(self.data.classes))
+        _write_json(self.root / "classes.json", self.named())
+
+    def image(self, labels: np.ndarray) -> Image.Image:
+        """A map as it is written."""
+        image = Image.fromarray(labels)
+        image.putpalette(palette().tobytes())
+        return image
+
+    def named(self) -> list[str] | dict[str, list[int]]:
+        """What classes.json says."""
+        return list(self.data.classes)
 
 
-@dataclass(slots=True)
-class Colours:
+class Colours(Masks):
     """The same with a colour for each class, which classes.json tells: name -> [red, green, blue]."""
 
-    root: Path
-    data: Data
-    notes: Notes
-    shaped: tuple[bool, bool]
+    def image(self, labels: np.ndarray) -> Image.Image:
+        """A map in the colours of its classes."""
+        return Image.fromarray(palette()[labels])
 
-    def folder(self, split: str, annotation: Annotation) -> Path:
-        """Where the picture goes."""
-        return self.root / "images" / split
-
-    def add(self, split: str, picture: Path, annotation: Annotation, size: Size) -> int:
-        """Write the map; the number of classes in it."""
-        labels = map_of(annotation)
-        Image.fromarray(palette()[labels]).save(_beside(self.root / "masks" / split, picture))
-        return len(seen(labels))
-
-    def finish(self) -> None:
-        """Write the colours of the classes in their order."""
-        colours = palette()[: len(self.data.classes)].tolist()
-        _write_json(self.root / "classes.json", dict(zip(self.data.classes, colours, strict=True)))
+    def named(self) -> dict[str, list[int]]:
+        """The colours of the classes in their order."""
+        return dict(zip(self.data.classes, palette()[: len(self.data.classes)].tolist(), strict=True))
 
 
 @dataclass(slots=True)

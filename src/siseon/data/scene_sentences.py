@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import chain, combinations, product
+from itertools import combinations, product
 from typing import Final
 
 import numpy as np
@@ -95,9 +95,8 @@ def sentences(things: tuple[Thing, ...], boxes: np.ndarray, size: int = 160) -> 
     said.append((_english_inventory(things), _korean_inventory(things)))
     if len(things) == 1:
         said.append((f"There is only {things[0].english}.", f"{things[0].korean} 하나만 있습니다."))
-    for one, other in chain.from_iterable(
-        ((first, second), (second, first)) for first, second in combinations(order, 2)
-    ):
+    pairs = (both for pair in combinations(order, 2) for both in (pair, pair[::-1]))
+    for one, other in pairs:
         place, korean_place = _place(boxes[one], boxes[other]) or (FRONT if one > other else BEHIND)
         subject = with_particle(things[one].korean, "이/가")
         said.append(
@@ -114,9 +113,8 @@ def _regions(box: np.ndarray, size: int) -> list[tuple[str, str]]:
     """The ninths of the scene, in English and Korean, in which the centre of a box is; the one that holds it first."""
     across, down = ((box[:2] + box[2:]) / 2 / size).tolist()
     held = _third(across), _third(down)
-    near = product(*({_third(place - EDGE), _third(place + EDGE)} for place in (across, down)))
-    both = [(column, row) for column, row in near]
-    return [REGIONS[place] for place in sorted(both, key=lambda place: (place != held, place))]
+    columns, rows = ({_third(place - EDGE), _third(place + EDGE)} for place in (across, down))
+    return [REGIONS[place] for place in sorted(product(columns, rows), key=lambda place: (place != held, place))]
 
 
 def _third(place: float) -> int:

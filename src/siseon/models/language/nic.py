@@ -14,7 +14,7 @@ Here    Section 4.3: 512 units and words of 512 numbers. The paper's network for
         word: it is batch-normalised, so that it weighs as much as a word (numbers of variance 1), and the bias of the
         forget gate begins at log(longest), so that the memory lasts as long as a sentence (Tallec, Ollivier 2018,
         arXiv:1804.11188); with the usual 1 it leaks by a quarter with each word.
-        nic_mini keeps, beside the mean of the features, their grid (grids=...): sentences about scenes say where
+        nic_mini keeps the grid of the features instead of their mean (grids=...): sentences about scenes say where
         things are.
         attributes=w (0 in the paper's form) adds a second loss: w times that of telling, from each place of the last
         map of features, which words stand in the sentences of the picture. The paper's network for pictures has learnt
@@ -36,7 +36,12 @@ from torch import Tensor, nn
 from siseon.interface import Caption, Images, Picture, RecipeError, class_names
 from siseon.language.vocabulary import Vocabulary
 from siseon.layers import Body, conv_norm_relu, inference, to_grid
-from siseon.models.classification.classifier import IMAGENET_DEVIATION, IMAGENET_MEAN, one_or_more
+from siseon.models.classification.classifier import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
+    central_crop,
+    one_or_more,
+)
 from siseon.models.classification.googlenet import GoogLeNetBody
 from siseon.models.detection.bodies import body_of
 from siseon.models.language.lstm import LSTM, State
@@ -209,11 +214,7 @@ class NIC(nn.Module):
     def _prepared(self, picture: Picture) -> Tensor:
         """The central crop [3, crop, crop] of the picture at its network size."""
         image = to_tensor(picture).to(self.mean.device)
-        shorter = min(image.shape[-2:])
-        size = [self.resize * side // shorter for side in image.shape[-2:]]
-        scaled = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
-        top, left = (round((side - self.crop) / 2) for side in size)
-        return scaled[:, top : top + self.crop, left : left + self.crop]
+        return central_crop(image, resize=self.resize, crop=self.crop)
 
 
 def words_there(targets: Tensor, words: int) -> Tensor:
@@ -275,7 +276,6 @@ def nic(
 ) -> NIC:
     """NIC on googlenet_bn or one of bodies.BODIES. Raises RecipeError for a backbone or a size that does not fit.
 
-    classes: the words that it can say; backbone_options: more arguments of the body, such as padding="tensorflow";
     classes: the words that it can say; backbone_options: more arguments of the body, such as padding="tensorflow";
     stages: of the body that are kept, all if left out; frozen: how many of them, with the stem, are not trained; last,
     grids: see PictureFeatures; units: of the LSTM; embedding: numbers of a word; dropout: of what the LSTM reads and
