@@ -25,8 +25,12 @@ from torch import Tensor
 from siseon.boxes._kernels import Floats, compiled
 from siseon.threads import in_threads
 
-BLOCK = 64
-"""Most tiles transformed at once by a thread; 64 of 256 channels are 2.4 MB."""
+BLOCK = 128
+"""Most tiles transformed at once by a thread: the product is a third faster on 112 of them than on 56."""
+FEW = 64
+"""Up to so many tiles are one block: the caller transforms them, and torch's threads share the 36 places of the product.
+Shared by tiles instead, each thread would read all the weights, which are four times those of a direct convolution.
+"""
 LANES = 16
 """Outputs are filled up to a multiple of this: oneDNN's product is half as fast on others."""
 
@@ -75,7 +79,7 @@ class Winograd:
     def __init__(self, weight: Tensor, bias: Tensor | None, *, relu: bool, tiles: int) -> None:
         self.channels, self.outputs = weight.shape[1], weight.shape[0]
         share = -(-tiles // torch.get_num_threads())
-        self.block = 8 * -(-share // (8 * -(-share // BLOCK)))
+        self.block = tiles if tiles <= FEW else 8 * -(-share // (8 * -(-share // BLOCK)))
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(
             transformed(weight).to(weight.dtype), (0, 0), (1, 1), (1, 1), 36, [1, 36 * self.channels, self.block, 1]
         )
