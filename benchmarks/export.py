@@ -1,8 +1,9 @@
 """Our ONNX files in the runtimes that users would take, beside torchvision and the optimized model: one picture.
 
-onnxruntime runs the file of `siseon.export`, "int8" that of `siseon.quantization` with all its layers in 8 bits (ranges
-from four pictures like the measured one; the weights are not trained, so that the note on its numbers says little),
-OpenVINO the first in float32. A detector's file takes 800 x 1088 pixels (SSD: 300 x 300), scaling and padding counted.
+onnxruntime and OpenVINO run the file of `siseon.export`, OpenVINO in float32 and in bf16; "int8" is the file of
+`siseon.quantization` with all its layers in 8 bits (ranges from four pictures like the measured one; the weights are
+not trained, so that the note on its numbers says little), where what stays is float32 in onnxruntime and bf16 in
+OpenVINO. A detector's file takes 800 x 1088 pixels (SSD: 300 x 300), scaling and padding counted.
 """
 
 import argparse
@@ -13,8 +14,11 @@ if __package__:
     from benchmarks.inference import CLASSIFIERS, EXPORTED, compared
     from benchmarks.rows import Row
 
-    ENGINES = ("torchvision", "siseon optimized", *EXPORTED)
+    ENGINES = ("torchvision", "siseon optimized", "siseon bf16", *EXPORTED)
     DETECTORS = ("ssd300_vgg16", "retinanet_resnet50_fpn", "fasterrcnn_resnet50_fpn")
+
+SMALL = ("onnxruntime int8", "openvino int8", "siseon bf16", "openvino bf16")
+"""Engines of other numbers than float32's."""
 
 PICTURES = 4
 """How many find the ranges: time matters here, not how well the numbers are kept."""
@@ -26,8 +30,10 @@ def measured(given: argparse.Namespace) -> Iterator["Row"]:
     for title, name, batch in [*rows, *((name, name, 1) for name in DETECTORS)]:
         if given.only is None or name in given.only or title in given.only:
             row = compared("export", title, name, batch, given, ENGINES)
-            small = row.engines.get("onnxruntime int8")
-            said = [f"int8 {row.engines['torchvision'].median / small.median:.2f}x torchvision"] if small else []
+            times = row.engines["torchvision"].median
+            said = [
+                f"{name} {times / row.engines[name].median:.2f}x torchvision" for name in SMALL if name in row.engines
+            ]
             row.note = "; ".join([*said, row.note])
             yield row
 
@@ -35,15 +41,19 @@ def measured(given: argparse.Namespace) -> Iterator["Row"]:
 def exported_engine(engine, name, picture, home: Path, *, batch: int):
     from siseon.exported import Exported, require
 
-    require("openvino" if engine == "openvino" else "onnxruntime")
+    runtime, _, precision = engine.partition(" ")
+    require(runtime)
     plain, small = home / "plain.onnx", home / "int8.onnx"
     if not plain.exists():
         write(name, home / "weights.pt", plain)
     network = Exported(plain)
-    if engine.endswith("int8"):
-        quantized(plain, small, picture, network.task)
+    if precision == "int8":
+        if not small.exists():
+            quantized(plain, small, picture, network.task)
         network = Exported(small)
-    run = through_openvino(plain) if engine == "openvino" else network.run
+    run = network.run
+    if runtime == "openvino":
+        run = through_openvino(small if precision == "int8" else plain, "bf16" if precision else "f32")
     if network.task == "detection":
         return lambda: scores(run(network.prepared(picture)))
     images = picture.expand(batch, -1, -1, -1).contiguous()
@@ -63,12 +73,12 @@ def write(name: str, saved: Path, plain: Path) -> None:
     export(model, plain, size=None if square else (800, 1088))
 
 
-def through_openvino(plain: Path):
+def through_openvino(file: Path, precision: str):
     import openvino
     import torch
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 2}
-    compiled = openvino.Core().compile_model(plain, "CPU", settings)
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 2}
+    compiled = openvino.Core().compile_model(file, "CPU", settings)
 
     def run(images):
         found = compiled([images.numpy()])

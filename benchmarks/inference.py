@@ -18,14 +18,14 @@ from pathlib import Path
 if __package__:
     from benchmarks import floors
     from benchmarks.rows import Row
-    from benchmarks.turns import answer, in_turn, keep_memory
+    from benchmarks.turns import answer, in_turn, tune
 else:  # as the program of a worker
-    from turns import answer, keep_memory
+    from turns import answer, tune
 
 CLASSIFIERS = ("resnet50", "vgg16", "mobilenet_v2", "efficientnet_b0")
 DETECTORS = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssd300_vgg16")
 ENGINES = ("torchvision", "torchvision tuned", "siseon", "siseon optimized", "siseon bf16")
-EXPORTED = ("onnxruntime", "onnxruntime int8", "openvino")
+EXPORTED = ("onnxruntime", "onnxruntime int8", "openvino", "openvino bf16", "openvino int8")
 
 
 def classifiers(given: argparse.Namespace) -> Iterator["Row"]:
@@ -112,7 +112,7 @@ def torchvision_engine(engine, name, picture, home: Path, *, batch: int):
     import torchvision
 
     if engine.endswith("tuned"):
-        keep_memory()
+        tune()
     saved = home / "weights.pt"
     if name in CLASSIFIERS:
         model = torchvision.models.get_model(name)
@@ -143,10 +143,9 @@ def siseon_engine(engine, name, picture, home: Path, *, batch: int):
     import torch
 
     import siseon
-    from siseon.training.preparation import keep_memory as keep
 
     if engine != "siseon":
-        keep()
+        tune()
     model = siseon.weights.from_torchvision(name, torch.load(home / "weights.pt"))
     if not (home / "macs").exists():
         count_products(model, picture, home, batch=batch)

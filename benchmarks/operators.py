@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 if __package__:
     from benchmarks.rows import Row
-    from benchmarks.turns import answer, in_turn
+    from benchmarks.turns import answer, in_turn, tune
 else:  # as the program of a worker
-    from turns import answer
+    from turns import answer, tune
 
+ENGINES = ("torchvision", "torchvision tuned", "siseon", "siseon tuned")
 COUNTS = (1000, 4000, 12000)
 MAPS = {
     "1,000 x 256 x 7 x 7 on 200 x 272": (256, 200, 272, 1000, 7),
@@ -27,12 +28,10 @@ def measured(given: argparse.Namespace) -> Iterator["Row"]:
     """A row for each case."""
     for case in CASES:
         if given.only is None or any(name in case for name in given.only):
-            commands = {
-                "torchvision": [given.peer, __file__, "torchvision"],
-                "siseon": [sys.executable, __file__, "siseon"],
-            }
+            programs = {"torchvision": given.peer, "siseon": sys.executable}
+            commands = {engine: [programs[engine.split()[0]], __file__, engine] for engine in ENGINES}
             times, absent = in_turn(commands, case, runs=given.runs)
-            yield Row("operators", case, times, "siseon", note="; ".join(absent))
+            yield Row("operators", case, times, "siseon tuned", note="; ".join(absent))
 
 
 def boxes_on(height: int, width: int, count: int, *, clustered: bool = False):
@@ -88,8 +87,11 @@ def work(engine: str) -> None:
     import torch
 
     torch.set_num_threads(2)
-    prepared = functools.lru_cache(functools.partial(call_of, engine))
-    __import__("torchvision" if engine == "torchvision" else "siseon.boxes.nms")
+    library, _, tuned = engine.partition(" ")
+    __import__({"torchvision": "torchvision", "siseon": "siseon.boxes.nms"}[library])
+    if tuned:
+        tune()
+    prepared = functools.lru_cache(functools.partial(call_of, library))
     answer(lambda case: prepared(case)())
 
 

@@ -32,10 +32,11 @@ PEERS = ("torchvision", "albumentations", "onnxruntime", "openvino")
 HEAD = """\
 Written by `python -m benchmarks --peer PYTHON` (PYTHON has torchvision), a row at a time. Milliseconds: the median, and
 below it the least and the greatest. All engines of a row take turns, each in a process of its own on two threads, with
-the same weights and pictures, so that ratios hold even where single figures suffer from other work; load is the
-machine's when the row was written. "tuned" is torchvision with an allocator that keeps freed memory and idle threads
-that sleep soon (GOMP_SPINCOUNT=10000), as siseon's command line sets both for its own runs. The floor is the time of
-the multiplications alone, at the speed of a large matrix product on that busy machine; convolutions by Winograd's way
+the same weights and pictures, so that ratios hold even where single figures suffer from other work; what takes less
+than a quarter of a second is repeated that long in its turn, and the last run counts. Load is the machine's when the
+row was written. "tuned" is torchvision with an allocator that keeps freed memory, threads on cores of their own and
+idle ones that sleep soon (GOMP_SPINCOUNT=10000), as siseon's command line sets them for its own runs. The floor is the
+time of the multiplications alone, at the speed of a large matrix product; convolutions by Winograd's way
 need fewer. MiB is the most memory that the processes had, the peer's and ours.
 
 Selective Search beside OpenCV's (benchmarks/selective_search.py, photos of about 350 x 470): 6.5 times as fast in the
@@ -84,8 +85,8 @@ def keep(row: Row) -> None:
 
 
 def peers_of(row: Row) -> list[str]:
-    """The engines that ours is compared with."""
-    return [name for name in row.engines if name.startswith(PEERS) and not name.endswith("int8")]
+    """The engines that ours is compared with: those of the same precision."""
+    return [name for name in row.engines if name.startswith(PEERS) and not name.endswith(("int8", "bf16"))]
 
 
 def shown(row: Row) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 if __package__:
     from benchmarks.rows import Row
-    from benchmarks.turns import answer, in_turn, keep_memory
+    from benchmarks.turns import answer, in_turn, tune
 else:  # as the program of a worker
-    from turns import answer, keep_memory
+    from turns import answer, tune
 
 ENGINES = ("torchvision", "torchvision tuned", "siseon", "siseon bf16")
 
@@ -90,12 +90,13 @@ def siseon_step(side: int, precision: str):
     import siseon
     from siseon import Recipe
     from siseon.interface import Images, Target
+    from siseon.process import keep_memory
     from siseon.training import preparation
 
     recipe = Recipe(optimizer="sgd", lr=1e-5, precision=precision, frozen=1, freeze_norm=True, batch=2)
     model = siseon.build("faster_rcnn_resnet50_fpn").train()
     device = torch.device("cpu")
-    preparation.keep_memory()
+    keep_memory()
     preparation.placed(model, recipe, device)
     optimizer = preparation.optimizer_of(model, recipe)
     pictures, boxes, labels = truth(side)
@@ -121,7 +122,7 @@ def work(engine: str, side: str) -> None:
     torch.set_num_threads(2)
     torch.manual_seed(0)
     if engine == "torchvision tuned":
-        keep_memory()
+        tune()
     if engine.startswith("torchvision"):
         answer(torchvision_step(int(side)))
     else:

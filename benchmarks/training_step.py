@@ -12,6 +12,7 @@ import torch
 
 from siseon import Recipe, build, open_data
 from siseon.data.batches import Batches
+from siseon.process import keep_memory
 from siseon.training import preparation
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     data = open_data(given.data)
     model = build(given.model, classes=data.classes, **options).train()
     device = torch.device("cpu")
-    preparation.keep_memory()
+    keep_memory()
     preparation.placed(model, recipe, device)
     optimizer = preparation.optimizer_of(model, recipe)
     rows: list[tuple[float, ...]] = []

@@ -15,6 +15,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+PAUSE = 0.05
+"""Seconds between two turns: idle threads of the engine before spin for a while, on a core that the next one needs."""
+
+AWAKE = 250
+"""Milliseconds that an engine works in its turn at least; its last run counts. After a pause, which is the turn of the
+others, a virtual machine wakes threads late and all on one core: a quick network takes two or three times as long then.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,10 @@ def in_turn(
     taken = {engine: [] for engine in workers}
     for run in range(warm + runs):
         for engine, worker in workers.items():
-            milliseconds = asked(worker, question)
+            time.sleep(PAUSE)
+            spent = milliseconds = asked(worker, question)
+            while spent < AWAKE:
+                spent += (milliseconds := asked(worker, question))
             if run >= warm:
                 taken[engine].append(milliseconds)
     times = {
@@ -88,10 +101,10 @@ def answer(run: Callable[[str], object], end: Callable[[], object] = lambda: Non
             print(json.dumps(1000 * (time.perf_counter() - start)), flush=True)
 
 
-def keep_memory() -> None:
-    """Freed memory stays with the process (glibc): what siseon sets for its own runs, for a peer that is tuned."""
-    import ctypes
-
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(-3, 1 << 30)
-    mallopt(-1, (2 << 30) - 1)
+def tune() -> None:
+    """What siseon's command line asks for its process, for a peer whose Python does not have siseon."""
+    spec = spec_from_file_location("process", Path(__file__).parents[1] / "src" / "siseon" / "process.py")
+    process = module_from_spec(spec)
+    spec.loader.exec_module(process)
+    process.keep_memory()
+    process.spread_threads()

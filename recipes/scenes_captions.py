@@ -40,7 +40,7 @@ from siseon.data.scene_sentences import CLASSES, COLOURS, every_word
 from siseon.data.scenes import Scenes
 from siseon.evaluation import validate
 from siseon.language.vocabulary import Vocabulary, words_of
-from siseon.training.preparation import keep_memory
+from siseon.process import keep_memory
 
 SIDE = 128
 """The pixels that nic_mini sees."""

@@ -11,7 +11,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Lower never imports higher. docs/architecture.md says why.
 LAYERS = [
     ["interface"],
-    ["naming", "threads"],
+    ["naming", "process", "threads"],
     [
         "pictures",
         "boxes",

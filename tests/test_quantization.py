@@ -8,7 +8,7 @@ from siseon.data.dataset import Annotation, Data
 from siseon.exported import Exported
 from siseon.interface import DataError, PictureError
 from siseon.quantization import PARTS, divided, ends, inner, quantize
-from siseon.quantization_ranges import narrowed, rounded
+from siseon.quantization_ranges import narrowed, rounded, widened
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -87,12 +87,12 @@ def chain(tmp_path):
     return written(tmp_path / "사슬.onnx")
 
 
-def test_the_first_and_the_last_layer_stay(chain):
+def test_the_first_layer_and_what_follows_the_last_stay(chain):
     graph = onnx.load(chain).graph
     nodes = inner(graph)
     names = ["Relu2", "Conv3", "Add4", "Conv5", "Relu6", "Conv7", "Relu8", "GlobalAveragePool9"]
     assert [node.name for node in nodes] == names
-    assert ends(graph, set(names)) == ("raw",)
+    assert ends(graph) == ("raw",)
     parts = [[node.name for node in part] for part in divided(nodes, 2)]
     assert parts == [names[:5], names[5:]]
 
@@ -123,8 +123,8 @@ def test_boxes_are_no_maps():
     """
     graph = named(onnx.parser.parse_model(text))
     nodes = [node.name for node in inner(graph)]
-    assert nodes == ["Conv1", "Gemm11"]
-    assert ends(graph, set(nodes)) == ("offsets", "map")
+    assert nodes == ["Conv1", "Conv2", "Gemm11"]
+    assert ends(graph) == ("offsets", "map")
 
 
 def test_eight_bits_decide_alike(chain, tmp_path):
@@ -176,6 +176,7 @@ def test_a_range_clips_what_is_rare():
     assert -5 < low == -high
     assert narrowed(np.abs(values), (0.5, 4.0))[0] == 0
     assert narrowed(np.zeros(3), (0.0, 0.0)) == (0.0, 0.0)
+    assert widened((2.0, 4.0)) == (0.0, 5.0)
     near = rounded(values, low, high)
     assert len(np.unique(near)) <= 256 and np.abs(near - values)[np.abs(values) < high].max() <= (high - low) / 509
 

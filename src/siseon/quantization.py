@@ -7,14 +7,15 @@ Flow    file -> the range of each map on the pictures (quantization_ranges.py) -
         if the outputs are too noisy: each part of the network alone in 8 bits, how much noise it makes -> the noisiest
         parts back in float32, until the rest is quiet enough -> file
 Here    Post-training static quantisation (Krishnamoorthi 2018, arXiv:1806.08342, section 3) by onnxruntime. The first
-        convolution and the last layers stay in float32, and with them all that follows: decoding boxes and
-        suppression. The first sees the full range of the colours and the last decide, at a few percent of the work.
+        convolution, which sees the full range of the colours, stays in float32, and so do last layers that are matrix
+        products, a percent of the work, and all that follows: decoding boxes and suppression. A detector's last
+        convolutions are up to a fifth of its work; what they give is nowhere clipped to the range of the pictures.
         Weights take 7 of the 8 bits, because the products of processors without VNNI saturate otherwise.
         SSD on MobileNetV2, blood cells (recipes/bccd.py --model ssd), 72 test photos, onnxruntime on one thread:
         AP 0.550 in 32 bits and 48 ms a photo; 0.288 and 27 ms with all in 8 bits; 0.539, 0.543 and 0.550 with a noise
         of at most 1 %, 0.2 % and 0.1 %, the last in 30 ms (2026-11-22). The first depthwise convolutions lose most.
-        Noise is the mean square of the difference over the variance of what is right, the mean of all last layers and,
-        in detectors of two stages, of the maps that regions are cut from.
+        Noise is the mean square of the difference over the variance of what is right, the mean of the outputs of all
+        last layers and, in detectors of two stages, of the maps that regions are cut from.
 """
 
 from __future__ import annotations
@@ -105,15 +106,15 @@ def quantize(
     with quietly():
         network = Network(onnx.shape_inference.infer_shapes(onnx.load(file)), reader)
         chosen = network.nodes
-        before = noise = network.noise(chosen)
-        if tolerance is not None and before > tolerance:
+        at_first = noise = network.noise(chosen)
+        if tolerance is not None and noise > tolerance:
             chosen, noise = network.quiet(tolerance)
         tensorfile.write_whole(Path(out), [network.in_8_bits(chosen).SerializeToString()])
     Exported(out).session.run(None, reader.judged[0])
     in_8_bits = {node.name for node in chosen}
-    layers = [node for node in network.nodes if node.op_type in LAYERS]
-    kept = tuple(layer_of(node.input[1]) for node in layers if node.name not in in_8_bits)
-    return Quantized(Path(out), noise, before, len(layers) - len(kept), kept)
+    able = [node for node in network.nodes if node.op_type in LAYERS]
+    kept = tuple(layer_of(node.input[1]) for node in able if node.name not in in_8_bits)
+    return Quantized(Path(out), noise, at_first, len(able) - len(kept), kept)
 
 
 def layer_of(weight: str) -> str:
@@ -159,10 +160,11 @@ class Network:
         nodes = inner(model.graph)
         fixed = constants(model.graph)
         maps = {node.name: {*node.input, *node.output} - fixed for node in nodes}
-        self.ranges = ranges(model, sorted(set().union(*maps.values())), reader)
+        decide = {layer.output[0] for layer in layers(model.graph) if layer.name not in before(model.graph)}
+        self.ranges = ranges(model, sorted(set().union(*maps.values())), reader, roomy=decide)
         # a branch that no picture ran through, such as masks where nothing was found, has no ranges
         self.nodes = [node for node in nodes if maps[node.name] <= self.ranges.keys()]
-        self.ends = ends(model.graph, {node.name for node in self.nodes})
+        self.ends = ends(model.graph)
         self.right = self._outputs(model)
 
     def in_8_bits(self, nodes: Sequence[NodeProto]) -> ModelProto:
@@ -226,53 +228,70 @@ class Network:
         shown = onnx.ModelProto()
         shown.CopyFrom(model)
         there = {each.name for each in shown.graph.output}
+        names = [as_read(shown.graph, name) for name in self.ends]
         shown.graph.output.extend(
             onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            for name in self.ends
+            for name in names
             if name not in there
         )
         session = Exported.of(shown.SerializeToString()).session
-        return [session.run(list(self.ends), given) for given in self.reader.judged]
+        return [session.run(names, given) for given in self.reader.judged]
 
 
 # --- which nodes -----
 
 
 def inner(graph: GraphProto) -> list[NodeProto]:
-    """The nodes that can have 8 bits: before a later layer with weights, and not the first such layer."""
-    makers = {output: node for node in graph.node for output in node.output}
-    fixed = constants(graph)
-    layers = [node for node in graph.node if node.op_type in LAYERS and node.input[1] in fixed]
-    before: set[str] = set()
-    waiting = [layer.input[0] for layer in layers]
-    while waiting:
-        node = makers.get(waiting.pop())
-        if node is not None and node.name not in before:
-            before.add(node.name)
-            waiting += node.input[:1] if node.op_type in BY_PLACE else node.input
-    kinds = {layer.name for layer in layers[1:]} | {node.name for node in graph.node if node.op_type in WITH_THEM}
-    return [node for node in graph.node if node.name in before & kinds]
+    """The nodes that can have 8 bits: the layers with weights and what runs before them, without the first layer."""
+    followed = before(graph)
+    names = {node.name for node in graph.node if node.op_type in WITH_THEM and node.name in followed}
+    names |= {layer.name for layer in layers(graph)[1:] if layer.name in followed or layer.op_type == "Conv"}
+    return [node for node in graph.node if node.name in names]
 
 
-def ends(graph: GraphProto, in_8_bits: set[str]) -> tuple[str, ...]:
+def ends(graph: GraphProto) -> tuple[str, ...]:
     """The maps in which noise is measured: of the last layers, and those that regions are cut from.
 
     What comes after a suppression is not among them: it has other rows as soon as there is noise.
     """
+    last = {layer.name for layer in layers(graph)} - before(graph)
     uncertain: set[str] = set()
     found: list[str] = []
-    fixed = constants(graph)
-    first = True
     for node in graph.node:
         if node.op_type == "NonMaxSuppression" or uncertain.intersection(node.input):
             uncertain.update(node.output)
         if node.op_type in ("RoiAlign", "MaxRoiPool") and node.input[0] not in uncertain:
             found.append(node.input[0])
-        if node.op_type in LAYERS and node.input[1] in fixed:
-            if not first and node.name not in in_8_bits and not uncertain.intersection(node.output):
-                found.append(node.output[0])
-            first = False
+        if node.name in last and not uncertain.intersection(node.output):
+            found.append(node.output[0])
     return tuple(dict.fromkeys(found))
+
+
+def layers(graph: GraphProto) -> list[NodeProto]:
+    """The nodes with weights, in their order."""
+    fixed = constants(graph)
+    return [node for node in graph.node if node.op_type in LAYERS and node.input[1] in fixed]
+
+
+def before(graph: GraphProto) -> set[str]:
+    """The names of the nodes that a later layer with weights reads from, however far away."""
+    makers = {output: node for node in graph.node for output in node.output}
+    found: set[str] = set()
+    waiting = [layer.input[0] for layer in layers(graph)]
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is not None and node.name not in found:
+            found.add(node.name)
+            waiting += node.input[:1] if node.op_type in BY_PLACE else node.input
+    return found
+
+
+def as_read(graph: GraphProto, name: str) -> str:
+    """The name under which the nodes that follow read a map: another one where it is written in 8 bits."""
+    readers = {node.input[0]: node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
+    while name in readers:
+        name = readers[name].output[0]
+    return name
 
 
 def constants(graph: GraphProto) -> set[str]:
@@ -283,14 +302,14 @@ def constants(graph: GraphProto) -> set[str]:
 
 def divided(nodes: Sequence[NodeProto], count: int) -> list[list[NodeProto]]:
     """The nodes in their order as at most `count` parts with about as many layers each."""
-    layers = sum(node.op_type in LAYERS for node in nodes)
-    if not layers:
+    weighted = sum(node.op_type in LAYERS for node in nodes)
+    if not weighted:
         return [list(nodes)]
-    parts: list[list[NodeProto]] = [[] for _ in range(min(count, layers))]
+    parts: list[list[NodeProto]] = [[] for _ in range(min(count, weighted))]
     seen = 0
     for node in nodes:
         seen += node.op_type in LAYERS
-        parts[max(seen - 1, 0) * len(parts) // layers].append(node)
+        parts[max(seen - 1, 0) * len(parts) // weighted].append(node)
     return parts
 
 

@@ -6,7 +6,7 @@ Idea    The least and the greatest value cover everything and give rare ones the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -21,12 +21,20 @@ Range: TypeAlias = tuple[float, float]
 SAMPLE = 4096
 """About how many values of a map are looked at in a picture."""
 
+ROOM = 1.25
+"""The whole range is widened so much for tensors that must not be clipped."""
+
 SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """The ranges that are tried, as shares of the whole one."""
 
 
-def ranges(model: ModelProto, names: Sequence[str], inputs: Iterable[Mapping[str, np.ndarray]]) -> dict[str, Range]:
-    """The range (least, greatest) of each tensor of `names`, all float32, if it ever has a value."""
+def ranges(
+    model: ModelProto, names: Sequence[str], inputs: Iterable[Mapping[str, np.ndarray]], *, roomy: Collection[str] = ()
+) -> dict[str, Range]:
+    """The range (least, greatest) of each tensor of `names`, all float32, if it ever has a value.
+
+    roomy: tensors that lose nothing of their whole range and get ROOM more, for pictures that go further.
+    """
     session = Exported.of(observed(model, names).SerializeToString()).session
     wanted = [each.name for each in session.get_outputs() if each.name.startswith("observed/")]
     lows: dict[str, list[float]] = {name: [] for name in names}
@@ -40,11 +48,16 @@ def ranges(model: ModelProto, names: Sequence[str], inputs: Iterable[Mapping[str
                 lows[name].append(float(found[f"observed/{name}/least"]))
                 highs[name].append(float(found[f"observed/{name}/greatest"]))
                 samples[name].append(values)
+    whole = {name: (min(lows[name]), max(highs[name])) for name in names if samples[name]}
     return {
-        name: narrowed(np.concatenate(samples[name]), (min(lows[name]), max(highs[name])))
-        for name in names
-        if samples[name]
+        name: widened(each) if name in roomy else narrowed(np.concatenate(samples[name]), each)
+        for name, each in whole.items()
     }
+
+
+def widened(whole: Range) -> Range:
+    """The whole range, zero and ROOM for more."""
+    return ROOM * min(whole[0], 0.0), ROOM * max(whole[1], 0.0)
 
 
 def narrowed(values: np.ndarray, whole: Range) -> Range:

@@ -28,8 +28,8 @@ from siseon.threads import in_threads
 BLOCK = 128
 """Most tiles transformed at once by a thread: the product is a third faster on 112 of them than on 56."""
 FEW = 64
-"""Up to so many tiles are one block: the caller transforms them, and torch's threads share the 36 places of the product.
-Shared by tiles instead, each thread would read all the weights, which are four times those of a direct convolution.
+"""Up to so many tiles are one block: the caller transforms them, and torch's threads share the 36 places of the
+product. Shared by tiles, each thread would read all the weights, which are four times those of a direct convolution.
 """
 LANES = 16
 """Outputs are filled up to a multiple of this: oneDNN's product is half as fast on others."""

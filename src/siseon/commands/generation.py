@@ -132,7 +132,8 @@ def style(
     from siseon.interface import RecipeError
     from siseon.models.generation.style_transfer import Layers, layers_of
     from siseon.painting import paint
-    from siseon.training.preparation import device_of, keep_memory
+    from siseon.process import keep_memory
+    from siseon.training.preparation import device_of
     from siseon.training.recipe import Recipe
     from siseon.weights import build
     from siseon.zoo import entry

@@ -25,6 +25,7 @@ from siseon.data.batches import Batches
 from siseon.data.dataset import Data, Dataset
 from siseon.data.unlabelled import open_pictures
 from siseon.interface import DataError, RecipeError, SiseonError
+from siseon.process import keep_memory
 from siseon.training import checkpoint, preparation, records
 from siseon.training.course import Training
 from siseon.training.fit import Evaluate, Run, new_folder
@@ -146,7 +147,7 @@ def suited(recipe: Recipe) -> Recipe:
 def _play(training: Training, data: Data, evaluate: Evaluate | None, progress: Progress) -> Run:
     """Epoch by epoch: play, look, save, write down; until the recipe says that it is enough."""
     recipe, course = training.recipe, training.course
-    preparation.keep_memory()
+    keep_memory()
     with (
         closing(progress),
         closing(records.Records(training.folder, tensorboard=recipe.tensorboard)) as notes,

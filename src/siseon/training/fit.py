@@ -26,6 +26,7 @@ from siseon.data.dataset import Data, Dataset
 from siseon.data.open_data import open_data
 from siseon.interface import DataError, RecipeError, SiseonError
 from siseon.layers import inference
+from siseon.process import keep_memory
 from siseon.training import checkpoint, preparation, records
 from siseon.training.course import Training
 from siseon.training.interruption import Interrupted, Signals, Stop
@@ -115,7 +116,7 @@ def _train(
 ) -> Run:
     """Epoch by epoch: train, validate, save, write down; until the recipe says that it is enough."""
     recipe, course = training.recipe, training.course
-    preparation.keep_memory()
+    keep_memory()
     with (
         closing(progress),
         closing(records.Records(training.folder, tensorboard=recipe.tensorboard)) as notes,

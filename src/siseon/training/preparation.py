@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast, runtime_checkable
@@ -202,20 +200,6 @@ def mean_of_weights(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
 def seed_of(seed: int, step: int) -> int:
     """The seed of one step's random numbers: with it no state of a generator needs to be saved."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def keep_memory() -> None:
-    """Tell glibc to keep freed memory for the next step instead of giving it back and clearing new pages.
-
-    A step frees and asks for the same large blocks again; on Linux each fresh page costs about a microsecond. No effect
-    elsewhere.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    mallopt = ctypes.CDLL(None).mallopt
-    trim_threshold, mmap_threshold, gigabyte = -1, -3, 1 << 30
-    mallopt(mmap_threshold, gigabyte)
-    mallopt(trim_threshold, 2 * gigabyte - 1)
 
 
 def _computes_in_bf16(device: torch.device) -> bool:
