@@ -113,18 +113,20 @@ def torchvision_engine(engine, name, picture, home: Path, *, batch: int):
 
     if engine.endswith("tuned"):
         tune()
+    normalised = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     saved = home / "weights.pt"
     if name in CLASSIFIERS:
         model = torchvision.models.get_model(name)
         if saved.exists():
             model.load_state_dict(torch.load(saved))
         else:
-            # of one picture the last maps have 49 cells: statistics of so few make a network that magnifies rounding
-            enliven(model, torch.stack([photograph(224, seed=seed) for seed in range(8)]))
+            # of one picture the last maps have 49 cells: statistics of so few make a network that magnifies rounding;
+            # the noise is there because export compares with torch on noise
+            pictures = [*(photograph(224, seed=seed) for seed in range(8)), *torch.rand(2, 3, 224, 224)]
+            enliven(model, normalised(torch.stack(pictures)))
             torch.save(model.state_dict(), saved)
         model.eval()
-        images = torchvision.transforms.functional.normalize(picture, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        images = images.expand(batch, -1, -1, -1).clone()
+        images = normalised(picture).expand(batch, -1, -1, -1).clone()
         return lambda: content_of(model(images))
     if not saved.exists():
         plain = torchvision.models.get_model(f"{name}", weights=None, weights_backbone=None)

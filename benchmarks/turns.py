@@ -21,6 +21,9 @@ from pathlib import Path
 PAUSE = 0.05
 """Seconds between two turns: idle threads of the engine before spin for a while, on a core that the next one needs."""
 
+SOURCE = Path(__file__).parents[1] / "src"
+"""Where every worker finds siseon, whatever is installed in its Python."""
+
 AWAKE = 250
 """Milliseconds that an engine works in its turn at least; its last run counts. After a pause, which is the turn of the
 others, a virtual machine wakes threads late and all on one core: a quick network takes two or three times as long then.
@@ -45,7 +48,7 @@ def in_turn(
 
     workers, absent = {}, []
     for engine, command in commands.items():
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(SOURCE)}
         if engine != "torchvision":  # as it comes; the others as the command line of siseon sets it
             environment["GOMP_SPINCOUNT"] = IDLE_TURNS
         worker = subprocess.Popen(
@@ -103,7 +106,7 @@ def answer(run: Callable[[str], object], end: Callable[[], object] = lambda: Non
 
 def tune() -> None:
     """What siseon's command line asks for its process, for a peer whose Python does not have siseon."""
-    spec = spec_from_file_location("process", Path(__file__).parents[1] / "src" / "siseon" / "process.py")
+    spec = spec_from_file_location("process", SOURCE / "siseon" / "process.py")
     process = module_from_spec(spec)
     spec.loader.exec_module(process)
     process.keep_memory()
