@@ -34,10 +34,10 @@ Written by `python -m benchmarks --peer PYTHON` (PYTHON has torchvision), a row 
 below it the least and the greatest. All engines of a row take turns, each in a process of its own on two threads, with
 the same weights and pictures, so that ratios hold even where single figures suffer from other work; what takes less
 than a quarter of a second is repeated that long in its turn, and the last run counts. Load is the machine's when the
-row was written. "tuned" is torchvision with an allocator that keeps freed memory, threads on cores of their own and
+row was written. "tuned" is an engine with an allocator that keeps freed memory, threads on cores of their own and
 idle ones that sleep soon (GOMP_SPINCOUNT=10000), as siseon's command line sets them for its own runs. The floor is the
-time of the multiplications alone, at the speed of a large matrix product; convolutions by Winograd's way
-need fewer. MiB is the most memory that the processes had, the peer's and ours.
+time of the multiplications alone, at the speed of a large matrix product; convolutions by Winograd's way need fewer.
+MiB is the most memory that the processes had, the peer's and ours.
 
 Selective Search beside OpenCV's (benchmarks/selective_search.py, photos of about 350 x 470): 6.5 times as fast in the
 mode single, 15 times in fast and in quality; recall at 0.5 on 50 COCO photos at equal counts 0.451 against 0.446 in
