@@ -9,6 +9,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -49,7 +50,8 @@ def spread_threads() -> bool:
 
     def settle(_: object) -> None:
         if number := library.omp_get_thread_num():
-            os.sched_setaffinity(0, {cores[number]})
+            with suppress(OSError):  # where a container forbids it, the thread stays as it is
+                os.sched_setaffinity(0, {cores[number]})
 
     library.GOMP_parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(settle), None, threads, 0)
     return True
@@ -70,6 +72,8 @@ def _openmp() -> ctypes.CDLL | None:
     files = {"/" + line.partition("/")[2] for line in lines}
     own = str(Path(torch.__file__).parent)
     for file in sorted(files, key=lambda file: (not file.startswith(own), file)):
-        if Path(file).name.startswith(OPENMP) and hasattr(library := ctypes.CDLL(file), "GOMP_parallel"):
-            return library
+        if Path(file).name.startswith(OPENMP):
+            with suppress(OSError):  # a file that was replaced since it was loaded
+                if hasattr(library := ctypes.CDLL(file), "GOMP_parallel"):
+                    return library
     return None
