@@ -48,7 +48,8 @@ def in_turn(
 
     workers, absent = {}, []
     for engine, command in commands.items():
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(SOURCE)}
+        paths = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
         if engine != "torchvision":  # as it comes; the others as the command line of siseon sets it
             environment["GOMP_SPINCOUNT"] = IDLE_TURNS
         worker = subprocess.Popen(

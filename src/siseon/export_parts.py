@@ -86,7 +86,10 @@ class Piece(Graph):
 
 
 def translated(graph: Graph, *, of: str) -> tuple[ModelProto, float]:
-    """The graph in ONNX, and how far its outputs are from torch's. Raises SiseonError above TOLERANCE, naming `of`."""
+    """The graph in ONNX, and how far its outputs are from torch's.
+
+    Raises SiseonError, naming `of`, above TOLERANCE and ROUNDINGS times what torch itself rounds.
+    """
     given = graph.example()
     with inference(graph):
         expected = as_tuple(graph(*given))  # before tracing: anchors that models keep must be real tensors

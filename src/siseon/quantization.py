@@ -161,7 +161,7 @@ class Network:
         nodes = inner(model.graph)
         fixed = constants(model.graph)
         maps = {node.name: {*node.input, *node.output} - fixed for node in nodes}
-        decide = {layer.output[0] for layer in layers(model.graph) if layer.name not in before(model.graph)}
+        decide = {layer.output[0] for layer in last_layers(model.graph)}
         self.ranges = ranges(model, sorted(set().union(*maps.values())), reader, roomy=decide)
         # a branch that no picture ran through, such as masks where nothing was found, has no ranges
         self.nodes = [node for node in nodes if maps[node.name] <= self.ranges.keys()]
@@ -255,7 +255,7 @@ def ends(graph: GraphProto) -> tuple[str, ...]:
 
     What comes after a suppression is not among them: it has other rows as soon as there is noise.
     """
-    last = {layer.name for layer in layers(graph)} - before(graph)
+    last = {layer.name for layer in last_layers(graph)}
     uncertain: set[str] = set()
     found: list[str] = []
     for node in graph.node:
@@ -272,6 +272,12 @@ def layers(graph: GraphProto) -> list[NodeProto]:
     """The nodes with weights, in their order."""
     fixed = constants(graph)
     return [node for node in graph.node if node.op_type in LAYERS and node.input[1] in fixed]
+
+
+def last_layers(graph: GraphProto) -> list[NodeProto]:
+    """Those that no other follows."""
+    followed = before(graph)
+    return [layer for layer in layers(graph) if layer.name not in followed]
 
 
 def before(graph: GraphProto) -> set[str]:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from siseon import pictures
 from siseon.data import coco, map_writers, voc, yolo
 from siseon.data.dataset import Annotation, Data, Dataset, Maps, Problem, Segments
 from siseon.data.files import Notes
+from siseon.data.writer import Writer
 from siseon.interface import DataError, PictureError, Size
 
 Format: TypeAlias = Literal["voc", "coco", "yolo", "folder", "masks", "colours", "panoptic"]
@@ -115,7 +116,7 @@ def _check(data: Data, format: Format, out: Path) -> None:
 
 def _write(
     data: Data,
-    writer: _Writer,
+    writer: Writer,
     stems: Mapping[str, str],
     notes: Notes,
     on_progress: Callable[[int, int], None] | None,
@@ -199,25 +200,8 @@ def _without_suffix(name: str) -> PurePosixPath:
     return path.with_suffix("") if path.suffix.lower() in pictures.SUFFIXES else path
 
 
-class _Writer(Protocol):
-    """Writes the annotations of one format."""
-
-    def folder(self, split: str, annotation: Annotation) -> Path:
-        """Where the picture goes."""
-
-    def add(self, split: str, picture: Path, annotation: Annotation, size: Size) -> int:
-        """Write what is known of a picture that was written; the number of its objects that were."""
-
-    def finish(self) -> None:
-        """Write what can only be written last."""
-
-
 @dataclass(slots=True)
-class _Voc:
-    root: Path
-    data: Data
-    notes: Notes
-    shaped: tuple[bool, bool]
+class _Voc(Writer):
     lists: dict[str, list[str]] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)
 
@@ -247,11 +231,7 @@ class _Voc:
 
 
 @dataclass(slots=True)
-class _Coco:
-    root: Path
-    data: Data
-    notes: Notes
-    shaped: tuple[bool, bool]
+class _Coco(Writer):
     entries: dict[str, list[coco.Entry]] = field(default_factory=dict)
 
     def folder(self, split: str, annotation: Annotation) -> Path:
@@ -268,12 +248,7 @@ class _Coco:
 
 
 @dataclass(slots=True)
-class _Yolo:
-    root: Path
-    data: Data
-    notes: Notes
-    shaped: tuple[bool, bool]
-
+class _Yolo(Writer):
     def __post_init__(self) -> None:
         if self.shaped == (True, False):
             self.notes.add(self.data.name, "some objects have a shape and others have none", "only boxes are written")
@@ -297,13 +272,7 @@ class _Yolo:
         yolo.write_settings(self.root / "data.yaml", splits=list(self.data.splits), classes=self.data.classes)
 
 
-@dataclass(slots=True)
-class _Folder:
-    root: Path
-    data: Data
-    notes: Notes
-    shaped: tuple[bool, bool]
-
+class _Folder(Writer):
     def folder(self, split: str, annotation: Annotation) -> Path:
         if annotation.label is None:
             raise DataError(f"{annotation.name} has no class", "Leave it out of the data set")
@@ -318,7 +287,7 @@ class _Folder:
                 (self.root / split / name).mkdir(parents=True, exist_ok=True)
 
 
-_WRITERS: Mapping[str, Callable[[Path, Data, Notes, tuple[bool, bool]], _Writer]] = {
+_WRITERS: Mapping[str, type[Writer]] = {
     "voc": _Voc,
     "coco": _Coco,
     "yolo": _Yolo,

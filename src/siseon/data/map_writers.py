@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from siseon.data.dataset import Annotation, Data
-from siseon.data.files import Notes
+from siseon.data.dataset import Annotation
+from siseon.data.writer import Writer
 from siseon.interface import VOID, Size
 
 VOID_COLOUR = (224, 224, 192)
@@ -32,14 +32,8 @@ def palette() -> np.ndarray:
     return colours
 
 
-@dataclass(slots=True)
-class Masks:
+class Masks(Writer):
     """images/SPLIT, masks/SPLIT with the labels as PNG (a palette shows them in colours, 255 is void), classes.json."""
-
-    root: Path
-    data: Data
-    notes: Notes
-    shaped: tuple[bool, bool]
 
     def folder(self, split: str, annotation: Annotation) -> Path:
         """Where the picture goes."""
@@ -79,16 +73,12 @@ class Colours(Masks):
 
 
 @dataclass(slots=True)
-class Panoptic:
+class Panoptic(Writer):
     """COCO's panoptic form (cocodataset.org/#format-data): SPLIT, annotations/panoptic_SPLIT and the JSON beside it.
 
     Of a map nobody knows one thing from the next: each class of a picture is one segment, and no class is a thing.
     """
 
-    root: Path
-    data: Data
-    notes: Notes
-    shaped: tuple[bool, bool]
     entries: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = field(default_factory=dict)
 
     def folder(self, split: str, annotation: Annotation) -> Path:
