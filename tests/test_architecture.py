@@ -24,7 +24,7 @@ LAYERS = [
         "initialisers",
         "normalisations",
         "stages",
-        "winograd",
+        "convolutions",
         "language",
         "optimization",
         "data.dataset",

@@ -17,6 +17,12 @@ Padding: TypeAlias = Literal["symmetric", "tensorflow"]
 """Where a convolution puts zeros around its input: on both sides alike, or where TensorFlow's SAME puts them."""
 
 
+def same_zeros(size: int, kernel: int, stride: int, *, dilation: int = 1) -> tuple[int, int]:
+    """Zeros that TensorFlow's SAME puts before and after an axis of `size` cells; an odd one comes after."""
+    total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's SAME: input / stride rounded up; an odd zero goes right and bottom.
 
@@ -25,12 +31,13 @@ class SameConv2d(nn.Conv2d):
     """
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
-        padding: list[int] = []
-        for axis in (1, 0):  # F.pad starts from the last axis
-            size, stride = images.shape[2 + axis], self.stride[axis]
-            kernel = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
-            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-            padding += [total // 2, total - total // 2]
+        padding = [
+            zeros
+            for axis in (1, 0)  # F.pad starts from the last axis
+            for zeros in same_zeros(
+                images.shape[2 + axis], self.kernel_size[axis], self.stride[axis], dilation=self.dilation[axis]
+            )
+        ]
         return F.conv2d(F.pad(images, padding), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 

@@ -4,9 +4,9 @@ Idea    In eval mode batch norm is a factor and a shift of each channel: both go
         left, convolution, rectifier and the addition of a residual block, is one call of oneDNN each, on weights that
         are packed once, in channels-last memory, so that nothing is written and read again between them.
 Here    No tracing and no compiling: nn.Sequential and Body.layers say what follows what, so `optimize` takes a fraction
-        of a second. Layers that it does not know stay as they are. Large 3x3 convolutions of many channels go by
-        winograd.py. precision="bf16" halves the width of weights and maps: faster where the processor multiplies in
-        bf16, and the numbers differ in the third digit.
+        of a second. Layers that it does not know stay as they are. 3x3 convolutions go by convolutions/winograd.py, 1x1
+        and depthwise ones by their neighbours, where these are faster than oneDNN. precision="bf16" halves the width of
+        weights and maps: faster where the processor multiplies in bf16, and the numbers differ in the third digit.
 
 torch.ops.mkldnn is not promised to stay: where an operator is missing, plain convolutions with folded norms are used.
 """
@@ -15,29 +15,47 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import Any, Literal, TypeAlias, TypeVar
+from itertools import chain, pairwise
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from siseon.convolutions import depthwise
+from siseon.convolutions.depthwise import Depthwise
+from siseon.convolutions.pointwise import Pointwise
+from siseon.convolutions.registers import HEIGHTS, LIMITED, SIGMOID, SWISH, TANH, Activation
+from siseon.convolutions.winograd import Winograd, pays
 from siseon.interface import RecipeError
-from siseon.layers import Addition, Body, Residual, SameConv2d
-from siseon.winograd import Winograd, pays, tiles
+from siseon.layers import Addition, Body, Residual, SameConv2d, SqueezeExcitation, same_zeros
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 Network = TypeVar("Network", bound=nn.Module)
 
-RECTIFIERS: dict[type[nn.Module], tuple[str, tuple[float, ...]]] = {
-    nn.ReLU: ("relu", ()),
-    nn.ReLU6: ("hardtanh", (0.0, 6.0)),
-    nn.SiLU: ("swish", ()),
-    nn.Sigmoid: ("sigmoid", ()),
-    nn.Tanh: ("tanh", ()),
+
+class Ending(NamedTuple):
+    """What a layer does with its sums: what oneDNN calls it, with its numbers, and siseon's own convolutions."""
+
+    name: str
+    numbers: tuple[float, ...]
+    own: Activation
+
+    def is_limit(self) -> bool:
+        """Whether it keeps sums between two limits, or does nothing."""
+        return self.own.kind == LIMITED
+
+
+NOTHING = Ending("none", (), Activation())
+RECTIFIED = Ending("relu", (), Activation(low=0))
+ENDINGS: dict[type[nn.Module], Ending] = {
+    nn.ReLU: RECTIFIED,
+    nn.ReLU6: Ending("hardtanh", (0.0, 6.0), Activation(low=0, high=6)),
+    nn.SiLU: Ending("swish", (), Activation(SWISH)),
+    nn.Sigmoid: Ending("sigmoid", (), Activation(SIGMOID)),
+    nn.Tanh: Ending("tanh", (), Activation(TANH)),
 }
-"""Activation -> what oneDNN calls it, and its numbers."""
 
 
 def optimize(model: Network, *, precision: Precision = "fp32") -> Network:
@@ -83,11 +101,14 @@ def fuse(model: nn.Module) -> None:
     """Give activations to the packed layers before them, and additions of residual blocks to the last convolution."""
     for container, before, after in list(_neighbours(model)):
         layer, activation = container[before], container[after]
-        if isinstance(layer, Convolution | Linear) and layer.activation == "none" and type(activation) in RECTIFIERS:
-            layer.activation, layer.numbers = RECTIFIERS[type(activation)]
+        if isinstance(layer, Convolution | Linear) and layer.ending is NOTHING and type(activation) in ENDINGS:
+            layer.ending = ENDINGS[type(activation)]
             container[after] = nn.Identity()
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
+            if type(child) is SqueezeExcitation and isinstance(child.squeeze, Convolution):
+                module.register_module(name, FusedSqueezeExcitation(child))
+                continue
             if type(child) is Residual:
                 shortcut, rectified = child.shortcut, True
             elif isinstance(child, Addition) and child.adds:
@@ -95,7 +116,7 @@ def fuse(model: nn.Module) -> None:
             else:
                 continue
             *before, last = _leaves(child.branch)
-            if isinstance(last, Convolution) and last.activation == "none":
+            if isinstance(last, Convolution) and last.ending is NOTHING:
                 fused = FusedResidual(nn.Sequential(*before), last, shortcut, rectified=rectified)
                 module.register_module(name, fused)
 
@@ -142,47 +163,49 @@ class Convolution(nn.Module):
     def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
         super().__init__()
         self.same = isinstance(convolution, SameConv2d)
-        self.kernel = tuple(convolution.kernel_size)
-        self.stride = tuple(convolution.stride)
-        self.padding = (0, 0) if self.same else tuple(map(int, convolution.padding))
-        self.dilation = tuple(convolution.dilation)
+        self.kernel, self.dilation = convolution.kernel_size, convolution.dilation
+        self.stride = (convolution.stride[0], convolution.stride[1])
+        self.padding = (0, 0) if self.same else (int(convolution.padding[0]), int(convolution.padding[1]))
         self.groups = convolution.groups
         self.out_channels = convolution.out_channels
-        self.activation = "none"
-        self.numbers: tuple[float, ...] = ()
+        self.ending: Ending = NOTHING
         self.dtype = dtype
         self.register_buffer("bias", None if convolution.bias is None else convolution.bias.detach().to(dtype))
+        self.bias: Tensor | None
         self.weight: Tensor | None = convolution.weight.detach().to(dtype)
         self.packed: Tensor | None = None
+        self.own = self._own() if dtype == torch.float32 else None
+        same_size = self.same or self.padding == (1, 1)
+        shape = (self.kernel, self.stride, self.dilation, self.groups)
+        self.may_be_winograd = shape == ((3, 3), (1, 1), (1, 1), 1) and same_size
         self.winograd: Winograd | None = None
-        shape = (self.kernel, self.stride, self.padding, self.dilation, self.groups)
-        self.bias: Tensor | None
-        self.may_be_winograd = shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Convolution, shift and activation."""
-        if self.may_be_winograd and self.activation in ("none", "relu") and pays(maps, self.out_channels, self.dtype):
-            return self._by_winograd(maps)
-        maps, weight = self._ready(maps)
+        maps = self._ready(maps)
+        if own := self._faster(maps, self.ending):
+            return own(maps, self.ending.own)
         return torch.ops.mkldnn._convolution_pointwise(
-            maps,
-            weight,
+            *self._packed(maps),
             self.bias,
             self.padding,
             self.stride,
             self.dilation,
             self.groups,
-            self.activation,
-            self.numbers,
+            self.ending.name,
+            self.ending.numbers,
             "",
         )
 
     def added_to(self, maps: Tensor, other: Tensor, *, rectified: bool) -> Tensor:
         """convolution(maps) + other, and a rectifier."""
-        maps, weight = self._ready(maps)
+        maps, other, ending = self._ready(maps), self._ready(other), RECTIFIED if rectified else NOTHING
+        if (own := self._faster(maps, ending)) and not isinstance(own, Depthwise):
+            return own(maps, ending.own, other)
+        maps, weight = self._packed(maps)
         return torch.ops.mkldnn._convolution_pointwise.binary(
             maps,
-            other.to(self.dtype).contiguous(memory_format=torch.channels_last),
+            other,
             weight,
             self.bias,
             self.padding,
@@ -196,21 +219,38 @@ class Convolution(nn.Module):
             None,
         )
 
-    def _by_winograd(self, maps: Tensor) -> Tensor:
-        if self.winograd is None:
-            assert self.weight is not None
-            self.winograd = Winograd(self.weight, self.bias, relu=self.activation == "relu", tiles=tiles(maps))
-        return self.winograd(maps.to(self.dtype).contiguous(memory_format=torch.channels_last))
+    def _own(self) -> Pointwise | Depthwise | None:
+        """A convolution of siseon's own, where it is faster than oneDNN on maps of any size."""
+        assert self.weight is not None
+        if (self.kernel, self.groups) == ((1, 1), 1) and self.padding == (0, 0):
+            return Pointwise(self.weight.flatten(1), self.bias, stride=self.stride)
+        alone = self.groups == self.out_channels and self.weight.shape[1] == 1 and self.dilation == (1, 1)
+        if alone and (self.kernel, self.stride) in depthwise.KINDS:
+            return Depthwise(self.weight, self.bias, stride=self.stride[0], padding=None if self.same else self.padding)
+        return None
 
-    def _ready(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """The maps in the type of the weights, channels last, padded where TensorFlow would pad; and packed weights.
+    def _faster(self, maps: Tensor, ending: Ending) -> Winograd | Pointwise | Depthwise | None:
+        """What computes the convolution of these maps faster than oneDNN, if anything does."""
+        if self.may_be_winograd and ending.is_limit() and pays(maps, self.out_channels, self.dtype):
+            if self.winograd is None:
+                assert self.weight is not None
+                self.winograd = Winograd(self.weight, self.bias)
+            return self.winograd
+        return self.own
+
+    def _ready(self, maps: Tensor) -> Tensor:
+        """The maps in the type of the weights, channels last."""
+        return maps.to(self.dtype).contiguous(memory_format=torch.channels_last)
+
+    def _packed(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps, padded where TensorFlow would pad, and packed weights.
 
         The first maps to come decide how the weights are packed: oneDNN's choice without a size made ResNet-50 slower
         than unpacked (95 ms against 61; 44 with the size).
         """
         if self.same:
-            maps = F.pad(maps, self._same_padding(maps))
-        maps = maps.to(self.dtype).contiguous(memory_format=torch.channels_last)
+            zeros = (same_zeros(maps.shape[2 + axis], self.kernel[axis], self.stride[axis]) for axis in (1, 0))
+            maps = F.pad(maps, [*chain(*zeros)]).contiguous(memory_format=torch.channels_last)
         if self.packed is None:
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, self.padding, self.stride, self.dilation, self.groups, list(maps.shape)
@@ -219,35 +259,49 @@ class Convolution(nn.Module):
                 self.weight = None
         return maps, self.packed
 
-    def _same_padding(self, maps: Tensor) -> list[int]:
-        padding: list[int] = []
-        for axis in (1, 0):  # F.pad starts from the last axis
-            size, stride = maps.shape[2 + axis], self.stride[axis]
-            total = max((-(-size // stride) - 1) * stride + self.kernel[axis] - size, 0)
-            padding += [total // 2, total - total // 2]
-        return padding
-
 
 class Linear(nn.Module):
-    """A linear layer and an activation in one call; oneDNN's product is faster than MKL's on AMD processors."""
+    """A linear layer and an activation in one call; in float32 a 1x1 convolution, of which each row is a cell."""
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.activation = "none"
-        self.numbers: tuple[float, ...] = ()
+        self.ending: Ending = NOTHING
         self.dtype = dtype
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().to(dtype))
         weight = linear.weight.detach().to(dtype).contiguous()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self.own = Pointwise(weight, linear.bias) if dtype == torch.float32 else None
+        self.weight = None if self.own else torch.ops.mkldnn._reorder_linear_weight(weight)
 
     def forward(self, features: Tensor) -> Tensor:
         """[..., inputs] -> [..., outputs]."""
         if not features.numel():
             return features.new_zeros(*features.shape[:-1], self.out_features, dtype=self.dtype)
+        features = features.to(self.dtype).contiguous()
+        if self.own:
+            rows = features.view(-1, self.in_features)
+            missing = HEIGHTS[0] - len(rows)  # a whole tile reads the weights once, fewer rows once for each
+            filled = F.pad(rows, (0, 0, 0, missing)) if len(rows) > 1 and missing > 0 else rows
+            found = self.own(filled[..., None, None], self.ending.own)[: len(rows)]
+            return found.reshape(*features.shape[:-1], self.out_features)
         return torch.ops.mkldnn._linear_pointwise(
-            features.to(self.dtype).contiguous(), self.weight, self.bias, self.activation, self.numbers, ""
+            features, self.weight, self.bias, self.ending.name, self.ending.numbers, ""
         )
+
+
+class FusedSqueezeExcitation(nn.Module):
+    """SqueezeExcitation, of which the two products do their activations."""
+
+    def __init__(self, plain: SqueezeExcitation) -> None:
+        super().__init__()
+        self.squeeze, self.excite = plain.squeeze, plain.excite
+        assert isinstance(self.squeeze, Convolution)
+        assert isinstance(self.excite, Convolution)
+        self.squeeze.ending, self.excite.ending = ENDINGS[type(plain.activation)], ENDINGS[nn.Sigmoid]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[batch, channels, height, width] -> the same."""
+        return maps * self.excite(self.squeeze(maps.mean((2, 3), keepdim=True)))
 
 
 class FusedResidual(nn.Module):

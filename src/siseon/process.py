@@ -14,11 +14,10 @@ from pathlib import Path
 
 import torch
 
+from siseon.threads import openmp
+
 CPUS = Path("/sys/devices/system/cpu")
 """Where Linux says which processors share a core."""
-
-OPENMP = ("libgomp", "libomp", "libiomp")
-"""How the file names of the libraries begin that may hold the threads of torch."""
 
 
 def keep_memory() -> None:
@@ -44,7 +43,7 @@ def spread_threads() -> bool:
     """
     if not hasattr(os, "sched_setaffinity"):
         return False
-    cores, threads, library = _cores(sorted(os.sched_getaffinity(0))), torch.get_num_threads(), _openmp()
+    cores, threads, library = _cores(sorted(os.sched_getaffinity(0))), torch.get_num_threads(), openmp()
     if library is None or threads < 2 or threads != len(cores):
         return False
 
@@ -64,16 +63,3 @@ def _cores(cpus: Sequence[int]) -> list[int]:
         file = CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list"
         found.setdefault(file.read_text() if file.exists() else str(cpu), cpu)
     return list(found.values())
-
-
-def _openmp() -> ctypes.CDLL | None:
-    """The library whose threads torch works with, of those that the process has loaded."""
-    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-    files = {"/" + line.partition("/")[2] for line in lines}
-    own = str(Path(torch.__file__).parent)
-    for file in sorted(files, key=lambda file: (not file.startswith(own), file)):
-        if Path(file).name.startswith(OPENMP):
-            with suppress(OSError):  # a file that was replaced since it was loaded
-                if hasattr(library := ctypes.CDLL(file), "GOMP_parallel"):
-                    return library
-    return None

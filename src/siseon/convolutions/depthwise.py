@@ -1,0 +1,187 @@
+"""Convolutions of each channel by itself (depthwise), a share of the rows for each thread.
+
+Flow    maps, channels last -> for each tile of cells in a row the addresses of the cells under its kernels, or of zeros
+        where there are none -> all products of LANES channels in registers -> bias, activation -> cells of the result
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import torch
+from numba import carray
+from numba.core import cgutils
+from torch import Tensor
+
+from siseon.boxes._kernels import compiled
+from siseon.convolutions.registers import (
+    HEIGHTS,
+    LANES,
+    WHOLE,
+    Activation,
+    Tile,
+    Value,
+    claimed,
+    filled_up,
+    function,
+    kernel,
+    pointer,
+)
+from siseon.layers import same_zeros
+from siseon.threads import in_torch_threads
+
+KINDS = tuple(((kernel, kernel), (stride, stride)) for kernel in (3, 5) for stride in (1, 2))
+"""Kernels and strides that there is code for."""
+
+TALL = HEIGHTS[0]
+
+
+class Taps(Tile):
+    """Writes the code of a tile of cells in a row: every channel's own sum over the kernel."""
+
+    def __init__(self, builder: Value, kernel: int, stride: int) -> None:
+        super().__init__(builder, TALL, 1)
+        self.kernel, self.stride = kernel, stride
+
+    def sums(
+        self,
+        places: Value,
+        weights: Value,
+        filled: Value,
+        bias: Value,
+        out: Value,
+        step: Value,
+        channels: Value,
+        activation: Value,
+        low: Value,
+        high: Value,
+    ) -> None:
+        """Sums to out [cells, channels], `step` numbers from cell to cell; places: of addresses, [kernel, across]."""
+        build, across = self.builder, (self.height - 1) * self.stride + self.kernel
+        addresses = build.inttoptr(places, WHOLE.as_pointer())
+        cells = [build.load(build.gep(addresses, [WHOLE(n)])) for n in range(self.kernel * across)]
+        count = build.sdiv(build.add(channels, WHOLE(LANES - 1)), WHOLE(LANES))
+        with cgutils.for_range(build, count) as loop:
+            channel = build.mul(loop.index, WHOLE(LANES))
+            place = build.mul(channel, WHOLE(4))
+            rest = build.sub(channels, channel)
+            there = self.mask(rest, 0)
+            self.start(build.add(bias, place))
+            for row in range(self.kernel):
+                seen = [self.load(cells[row * across + x], channel, there) for x in range(across)]
+                for column in range(self.kernel):
+                    tap = build.mul(filled, WHOLE(row * self.kernel + column))
+                    weight = self.load(weights, build.add(tap, channel))
+                    for (cell, _), total in self.totals.items():
+                        found = self.fused(seen[cell * self.stride + column], weight, build.load(total))
+                        build.store(found, total)
+            self.end(WHOLE(0), build.add(out, place), step, rest, activation, low, high)
+
+
+def _sums(kernel: int, stride: int) -> Value:
+    return function(lambda builder, *values: Taps(builder, kernel, stride).sums(*values), 8, 2)
+
+
+_three, _three_two, _five, _five_two = (_sums(kernel, stride) for (kernel, _), (stride, _) in KINDS)
+
+
+class Arguments(ctypes.Structure):
+    """What the threads are told: addresses, and sizes in numbers."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("next", "parts", "maps", "weights", "bias", "zeros", "out")),
+        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "channels", "filled", "below", "right")),
+        *((name, ctypes.c_int64) for name in ("kernel", "stride", "top", "left", "kind")),
+        ("low", ctypes.c_float),
+        ("high", ctypes.c_float),
+    )
+
+
+RECORD = np.dtype(Arguments)
+
+
+@compiled
+def _places(a: Any, picture: int, y: int, x: int, places: Any) -> None:  # noqa: ANN401
+    """The addresses of the cells under the kernels of a tile that begins at (x, y) of the result."""
+    across = (TALL - 1) * a.stride + a.kernel
+    for row in range(a.kernel):
+        down = y * a.stride - a.top + row
+        left = x * a.stride - a.left
+        line = a.maps + 4 * ((picture * a.height + down) * a.width + left) * a.channels
+        for column in range(across):
+            inside = 0 <= down < a.height and 0 <= left + column < a.width
+            places[row * across + column] = line + 4 * column * a.channels if inside else a.zeros
+
+
+@compiled
+def _row(a: Any, number: int, places: Any, sink: Any) -> None:  # noqa: ANN401
+    """A row of the result, over all pictures."""
+    to = a.out + 4 * number * a.right * a.channels
+    for tile in range((a.right + TALL - 1) // TALL):
+        # the last tile overlaps the one before; of a narrow map it has cells that there are not
+        x = max(min(tile * TALL, a.right - TALL), 0)
+        _places(a, number // a.below, number % a.below, x, places)
+        out = to + 4 * x * a.channels if a.right >= TALL else sink.ctypes.data
+        at, weights, channels = places.ctypes.data, a.weights, a.channels
+        if a.kernel == 3 and a.stride == 1:
+            _three(at, weights, a.filled, a.bias, out, channels, channels, a.kind, a.low, a.high)
+        elif a.kernel == 3:
+            _three_two(at, weights, a.filled, a.bias, out, channels, channels, a.kind, a.low, a.high)
+        elif a.stride == 1:
+            _five(at, weights, a.filled, a.bias, out, channels, channels, a.kind, a.low, a.high)
+        else:
+            _five_two(at, weights, a.filled, a.bias, out, channels, channels, a.kind, a.low, a.high)
+        if a.right < TALL:
+            line = carray(pointer(to), a.right * a.channels, np.float32)
+            for place in range(len(line)):
+                line[place] = sink[place]
+
+
+@kernel
+def _work(address: int) -> None:
+    a = carray(pointer(address), 1, RECORD)[0]
+    places = np.empty(a.kernel * ((TALL - 1) * a.stride + a.kernel), np.int64)
+    sink = np.empty(TALL * a.channels if a.right < TALL else 0, np.float32)
+    rows = a.batch * a.below
+    part = claimed(address)
+    while part < a.parts:
+        for number in range(part * rows // a.parts, (part + 1) * rows // a.parts):
+            _row(a, number, places, sink)
+        part = claimed(address)
+
+
+class Depthwise:
+    """A convolution of each channel by itself on weights [channels, 1, kernel, kernel], and bias [channels].
+
+    padding: zeros on each side, down and across; None puts them where TensorFlow's SAME does.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: int, padding: tuple[int, int] | None) -> None:
+        self.channels, _, self.kernel, _ = weight.shape
+        self.stride, self.padding = stride, padding
+        self.bias = filled_up(bias, self.channels)
+        self.weight = torch.zeros(self.kernel**2, len(self.bias))
+        self.weight[:, : self.channels] = weight.detach().view(self.channels, -1).T
+        self.zeros = torch.zeros(len(self.bias))
+
+    def __call__(self, maps: Tensor, activation: Activation) -> Tensor:
+        """[batch, channels, height, width], float32, channels last -> [batch, channels, below, right], so too."""
+        batch, channels, height, width = maps.shape
+        (top, below), (left, right) = (self._axis(size, axis) for axis, size in enumerate((height, width)))
+        result = torch.empty((batch, channels, below, right), memory_format=torch.channels_last)
+        arguments = Arguments(
+            0, min(batch * below, 4 * torch.get_num_threads()), maps.data_ptr(), self.weight.data_ptr(),
+            self.bias.data_ptr(), self.zeros.data_ptr(), result.data_ptr(), batch, height, width, channels,
+            len(self.bias), below, right, self.kernel, self.stride, top, left, *activation,
+        )  # fmt: skip
+        in_torch_threads(_work(), ctypes.addressof(arguments))
+        return result
+
+    def _axis(self, size: int, axis: int) -> tuple[int, int]:
+        """Zeros before the first cell, and cells of the result."""
+        if self.padding is None:
+            return same_zeros(size, self.kernel, self.stride)[0], -(-size // self.stride)
+        zeros = self.padding[axis]
+        return zeros, (size + 2 * zeros - self.kernel) // self.stride + 1

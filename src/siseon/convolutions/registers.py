@@ -1,0 +1,413 @@
+"""A tile of sums that stays in the registers of the processor from its first product to its last.
+
+Idea    A core can multiply and add a whole vector of numbers in each cycle, if they are at hand. A tile of sums stays
+        in registers; each step loads a row of weights and a number from each row of maps, and uses every one of them
+        many times (Goto, van de Geijn 2008, doi:10.1145/1356052.1356053).
+Flow    maps [rows, depth], weights in panels [depth, WIDTH] -> sums [rows, outputs], with bias, a map that is added and
+        an activation, while they are still in registers
+Here    LLVM's own vectors, by way of numba: no compiler at install, and the registers that this processor has. One core
+        of 3.6 GHz does 116 of the 117 GFLOP/s that it can (196 x 576 x 256), and 234 on bfloat16.
+
+numba keeps what it compiled by the date of the file that holds the outermost function: after a change here, remove
+src/siseon/convolutions/__pycache__/*.nb*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+import numba
+import numpy as np
+import torch
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+from torch import Tensor
+
+from siseon.boxes._kernels import compiled
+
+Value: TypeAlias = Any
+"""A value of LLVM: a number or a vector that the written code will have."""
+
+FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+"""Of the processor that numba compiles for: "+avx512f" and so on."""
+
+LANES, HEIGHTS = (16, (7, 8)) if "+avx512f" in FEATURES else (8, (6, 5)) if "+avx" in FEATURES else (4, (7, 8))
+"""Numbers in a vector; and rows of a tile, two choices, of which the one that divides the rows better is taken. The
+sums and the weights must fit the registers. Seven divides the 7, 14, 28, 56 and 112 cells of the classifiers' maps."""
+
+VECTORS = 2
+WIDTH = VECTORS * LANES
+"""Columns of a tile: of a panel of weights."""
+
+HAS_BFLOAT16 = "+avx512bf16" in FEATURES
+"""Whether the processor multiplies pairs of bfloat16 into float32."""
+
+FLOAT, WHOLE, INDEX, HALF = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(16)
+VECTOR, MASK = ir.VectorType(FLOAT, LANES), ir.VectorType(ir.IntType(1), LANES)
+WHOLES, HALVES = ir.VectorType(INDEX, LANES), ir.VectorType(HALF, LANES)
+
+LIMITED, SIGMOID, SWISH, TANH = range(4)
+
+
+class Activation(NamedTuple):
+    """What becomes of a sum: it is kept between two limits, or a function is applied (SIGMOID, SWISH, TANH)."""
+
+    kind: int = LIMITED
+    low: float = -math.inf
+    high: float = math.inf
+
+
+class BFloat16(ir.Type):
+    """LLVM's bfloat, which llvmlite has no name for."""
+
+    def __str__(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BFloat16)
+
+    def __hash__(self) -> int:
+        return hash(BFloat16)
+
+
+class Vectors:
+    """Writes code on vectors of LANES numbers; addresses are whole numbers, indices count numbers of four bytes."""
+
+    def __init__(self, builder: Value) -> None:
+        self.builder = builder
+
+    def pointer(self, base: Value, index: Value, kind: ir.Type = VECTOR) -> Value:
+        """To number `index` after the address `base`."""
+        index = WHOLE(index) if isinstance(index, int) else index
+        address = self.builder.add(base, self.builder.mul(index, WHOLE(4)))
+        return self.builder.inttoptr(address, kind.as_pointer())
+
+    def load(self, base: Value, index: Value = 0, mask: Value = None) -> Value:
+        """LANES numbers from number `index` on; under a mask those that there are, and zeros."""
+        source = self.pointer(base, index)
+        if mask is None:
+            loaded = self.builder.load(source)
+            loaded.align = 4
+            return loaded
+        kind = ir.FunctionType(VECTOR, [VECTOR.as_pointer(), INDEX, MASK, VECTOR])
+        return self.call("masked.load", kind, ".p0", source, INDEX(4), mask, self.constant(0))
+
+    def store(self, vector: Value, base: Value, index: Value = 0, mask: Value = None) -> None:
+        """Write LANES numbers from number `index` on, or those under the mask."""
+        target = self.pointer(base, index)
+        if mask is None:
+            self.builder.store(vector, target).align = 4
+        else:
+            kind = ir.FunctionType(ir.VoidType(), [VECTOR, VECTOR.as_pointer(), INDEX, MASK])
+            self.call("masked.store", kind, ".p0", vector, target, INDEX(4), mask)
+
+    def constant(self, number: float) -> Value:
+        """The same number in each lane, known now."""
+        return ir.Constant(VECTOR, [float(np.float32(number))] * LANES)
+
+    def spread(self, number: Value) -> Value:
+        """The same number in each lane."""
+        nothing = ir.Constant(ir.VectorType(number.type, LANES), ir.Undefined)
+        first = self.builder.insert_element(nothing, number, INDEX(0))
+        return self.builder.shuffle_vector(first, nothing, ir.Constant(WHOLES, [0] * LANES))
+
+    def mask(self, columns: Value, first: int) -> Value:
+        """Which of the columns from `first` on there are."""
+        here = ir.Constant(ir.VectorType(WHOLE, LANES), [first + lane for lane in range(LANES)])
+        return self.builder.icmp_signed("<", here, self.spread(columns))
+
+    def fused(self, one: Value, two: Value, three: Value) -> Value:
+        """The product of two and a third, rounded once."""
+        return self.call("fma", ir.FunctionType(VECTOR, [VECTOR] * 3), "", one, two, three)
+
+    def times(self, number: float, vector: Value, plus: Value) -> Value:
+        """A number times a vector, plus another."""
+        return self.fused(self.constant(number), vector, plus)
+
+    def limited(self, vector: Value, least: Value, most: Value) -> Value:
+        """Kept between two limits; what is not a number stays."""
+        build = self.builder
+        vector = build.select(build.fcmp_ordered("<", vector, least), least, vector)
+        return build.select(build.fcmp_ordered(">", vector, most), most, vector)
+
+    def sigmoid(self, vector: Value) -> Value:
+        """1 / (1 + exp(-vector)), within 2e-7: exp(t) is 2 ** whole times a polynomial of the rest, |rest| < 0.35.
+
+        From 89 on 2 ** whole is infinite and the result zero.
+        """
+        build, one = self.builder, self.constant(1)
+        negative = self.limited(build.fneg(vector), self.constant(-87), self.constant(89))
+        halves = self.times(math.log2(math.e), negative, self.constant(0.5))
+        whole = self.call("floor", ir.FunctionType(VECTOR, [VECTOR]), "", halves)
+        rest = self.times(-math.log(2), whole, negative)
+        total = self.constant(1 / math.factorial(7))
+        for power in range(6, -1, -1):
+            total = self.fused(total, rest, self.constant(1 / math.factorial(power)))
+        exponent = build.add(build.fptosi(whole, WHOLES), ir.Constant(WHOLES, [127] * LANES))
+        scale = build.bitcast(build.shl(exponent, ir.Constant(WHOLES, [23] * LANES)), VECTOR)
+        return build.fdiv(one, self.fused(total, scale, one))
+
+    def call(self, name: str, kind: ir.FunctionType, suffix: str, *arguments: Value) -> Value:
+        """LLVM's intrinsic on vectors of LANES float32."""
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.v{LANES}f32{suffix}")
+        return self.builder.call(function, arguments)
+
+
+class Tile(Vectors):
+    """Writes the code of a tile: height x (vectors * LANES) sums."""
+
+    def __init__(self, builder: Value, height: int, vectors: int) -> None:
+        super().__init__(builder)
+        self.height, self.vectors = height, vectors
+        places = [(row, vector) for row in range(height) for vector in range(vectors)]
+        self.totals = {place: cgutils.alloca_once(builder, VECTOR) for place in places}  # LLVM finds them registers
+
+    def product(
+        self,
+        maps: Value,
+        step: Value,
+        panel: Value,
+        depth: Value,
+        bias: Value,
+        other: Value,
+        out: Value,
+        outputs: Value,
+        columns: Value,
+        activation: Value,
+        low: Value,
+        high: Value,
+    ) -> None:
+        """To out: activation(bias + maps @ panel + other); `other` may be missing, address 0."""
+        build = self.builder
+        self.start(bias)
+        rows = [self.row(maps, step, row) for row in range(self.height)]
+        with cgutils.for_range(build, depth) as loop:
+            start = build.mul(loop.index, WHOLE(self.vectors * LANES))
+            weights = [self.load(panel, build.add(start, WHOLE(v * LANES))) for v in range(self.vectors)]
+            numbers = [self.spread(build.load(self.pointer(row, loop.index, FLOAT))) for row in rows]
+            for (row, vector), total in self.totals.items():
+                build.store(self.added(numbers[row], weights[vector], build.load(total)), total)
+        self.end(other, out, outputs, columns, activation, low, high)
+
+    def added(self, numbers: Value, weights: Value, total: Value) -> Value:
+        """A step of the sum."""
+        return self.fused(numbers, weights, total)
+
+    def row(self, base: Value, step: Value, number: int) -> Value:
+        """The address of a row."""
+        return self.builder.add(base, self.builder.mul(step, WHOLE(4 * number)))
+
+    def start(self, bias: Value) -> None:
+        """All rows begin with the bias."""
+        for (_, vector), total in self.totals.items():
+            self.builder.store(self.load(bias, vector * LANES), total)
+
+    def end(
+        self, other: Value, out: Value, outputs: Value, columns: Value, activation: Value, low: Value, high: Value
+    ) -> None:
+        """Add the other map, apply the activation, and write: all columns, or those that there are."""
+        build = self.builder
+        whole = build.icmp_signed(">=", columns, WHOLE(self.vectors * LANES))
+        masks = [self.mask(columns, vector * LANES) for vector in range(self.vectors)]
+        with build.if_then(build.icmp_signed("!=", other, WHOLE(0))), build.if_else(whole) as (all_, some):
+            with all_:
+                self.add(other, outputs, [None] * self.vectors)
+            with some:
+                self.add(other, outputs, masks)
+        self.activate(activation, self.spread(low), self.spread(high))
+        with build.if_else(whole) as (all_, some):
+            with all_:
+                self.write(out, outputs, [None] * self.vectors)
+            with some:
+                self.write(out, outputs, masks)
+
+    def add(self, other: Value, outputs: Value, masks: Sequence[Value]) -> None:
+        """The sums and another map."""
+        for (row, vector), total in self.totals.items():
+            added = self.load(self.row(other, outputs, row), vector * LANES, masks[vector])
+            self.builder.store(self.builder.fadd(self.builder.load(total), added), total)
+
+    def activate(self, activation: Value, low: Value, high: Value) -> None:
+        """Limits, or one of the functions."""
+        build = self.builder
+        with build.if_else(build.icmp_signed("==", activation, WHOLE(LIMITED))) as (limited, curved):
+            with limited:
+                for total in self.totals.values():
+                    build.store(self.limited(build.load(total), low, high), total)
+            with curved:
+                swish, tanh = (self.spread(build.icmp_signed("==", activation, WHOLE(each))) for each in (SWISH, TANH))
+                two = build.select(tanh, self.constant(2), self.constant(1))
+                plus = build.select(tanh, self.constant(-1), self.constant(0))
+                for total in self.totals.values():  # tanh(x) is 2 sigmoid(2 x) - 1
+                    number = build.load(total)
+                    factor = build.select(swish, number, two)
+                    build.store(self.fused(factor, self.sigmoid(build.fmul(number, two)), plus), total)
+
+    def write(self, out: Value, outputs: Value, masks: Sequence[Value]) -> None:
+        """The sums to their place."""
+        for (row, vector), total in self.totals.items():
+            self.store(self.builder.load(total), self.row(out, outputs, row), vector * LANES, masks[vector])
+
+
+class PairTile(Tile):
+    """A tile of which maps and panels are pairs of bfloat16, as wide as a float32; depth and steps count pairs."""
+
+    def added(self, numbers: Value, weights: Value, total: Value) -> Value:  # noqa: D102
+        pairs = ir.VectorType(BFloat16(), 2 * LANES)
+        kind = ir.FunctionType(VECTOR, [VECTOR, pairs, pairs])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.x86.avx512bf16.dpbf16ps.512")
+        return self.builder.call(function, [total, *(self.builder.bitcast(each, pairs) for each in (numbers, weights))])
+
+
+def function(write: Callable[..., None], whole: int, numbers: int) -> Value:
+    """What `write(builder, *values)` writes, as a function of so many whole numbers and then float32, for numba."""
+
+    @intrinsic
+    def written(typing: Any, *arguments: Any) -> Any:  # noqa: ANN401
+        given = types.StarArgTuple([types.intp] * whole + [types.float32] * numbers)  # type: ignore[attr-defined]
+        signature = types.void(given)
+
+        def generate(context: Any, builder: Value, _: Any, values: Any) -> Value:  # noqa: ANN401
+            write(builder, *cgutils.unpack_tuple(builder, values[0]))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return written
+
+
+def kernel(work: Callable[[int], None]) -> Callable[[], Callable[[int], None]]:
+    """What gives `work`, a function of the address of its arguments, as machine code that any thread may call.
+
+    It is compiled on first use, which takes seconds, and kept on disk where a directory can be written to.
+    """
+
+    @lru_cache(maxsize=1)
+    def code() -> Callable[[int], None]:
+        try:
+            return numba.cfunc(types.void(types.intp), cache=True)(work).ctypes
+        except RuntimeError:  # no directory to keep it in
+            return numba.cfunc(types.void(types.intp))(work).ctypes
+
+    return code
+
+
+def _product(height: int, vectors: int, kind: type[Tile] = Tile) -> Value:
+    return function(lambda builder, *values: kind(builder, height, vectors).product(*values), 10, 2)
+
+
+_wide, _narrow = _product(HEIGHTS[0], VECTORS), _product(HEIGHTS[0], 1)
+_other_wide, _other_narrow = _product(HEIGHTS[1], VECTORS), _product(HEIGHTS[1], 1)
+_wide_pairs, _narrow_pairs = (
+    _product(HEIGHTS[0], vectors, PairTile if HAS_BFLOAT16 else Tile) for vectors in (VECTORS, 1)
+)
+
+
+@compiled
+def multiply(
+    maps: int,
+    rows: int,
+    depth: int,
+    weights: int,
+    first: int,
+    last: int,
+    bias: int,
+    other: int,
+    out: int,
+    outputs: int,
+    activation: int,
+    low: np.float32,
+    high: np.float32,
+) -> None:
+    """To out [rows, outputs]: activation(maps @ weights + bias + other), for panels first to last (excluded).
+
+    Addresses of maps [rows, depth], `panels` of weights, bias filled up to whole panels, other [rows, outputs] or 0.
+    """
+    tall, other_tall = HEIGHTS
+    other_height = (rows + other_tall - 1) // other_tall * other_tall < (rows + tall - 1) // tall * tall
+    height, step, step_out = other_tall if other_height else tall, depth, outputs
+    if rows < height:  # each row alone, as often as a tile has rows, at the same place
+        height, step, step_out = 1, 0, 0
+    for panel in range(first, last):
+        column = panel * WIDTH
+        columns, weight, shift = outputs - column, weights + 4 * column * depth, bias + 4 * column
+        for number in range((rows + height - 1) // height):
+            row = min(number * height, rows - height)  # the last tile overlaps the one before
+            to, source = 4 * (row * outputs + column), maps + 4 * row * depth
+            beside = other + to if other != 0 else 0
+            to += out
+            if columns > LANES:
+                if other_height:
+                    _other_wide(
+                        source, step, weight, depth, shift, beside, to, step_out, columns, activation, low, high
+                    )
+                else:
+                    _wide(source, step, weight, depth, shift, beside, to, step_out, columns, activation, low, high)
+            elif other_height:
+                _other_narrow(source, step, weight, depth, shift, beside, to, step_out, columns, activation, low, high)
+            else:
+                _narrow(source, step, weight, depth, shift, beside, to, step_out, columns, activation, low, high)
+
+
+@compiled
+def multiply_pairs(maps: int, rows: int, depth: int, weights: int, bias: int, out: int, outputs: int) -> None:
+    """To out [rows, outputs], float32: maps [rows, depth] @ weights + bias, where depth counts pairs of bfloat16."""
+    height, step, step_out = HEIGHTS[0], depth, outputs
+    if rows < height:
+        height, step, step_out = 1, 0, 0
+    low, high = np.float32(-np.inf), np.float32(np.inf)
+    for column in range(0, outputs, WIDTH):
+        columns, weight, shift = outputs - column, weights + 4 * column * depth, bias + 4 * column
+        for number in range((rows + height - 1) // height):
+            row = min(number * height, rows - height)
+            to, source = out + 4 * (row * outputs + column), maps + 4 * row * depth
+            if columns > LANES:
+                _wide_pairs(source, step, weight, depth, shift, 0, to, step_out, columns, LIMITED, low, high)
+            else:
+                _narrow_pairs(source, step, weight, depth, shift, 0, to, step_out, columns, LIMITED, low, high)
+
+
+def panels(weight: Tensor) -> Tensor:
+    """Weights [depth, outputs] panel after panel, each [depth, WIDTH]; the last has LANES columns if that is enough.
+
+    Of bfloat16 two rows lie side by side, as pairs; depth is even.
+    """
+    depth, outputs = weight.shape
+    filled = torch.zeros(depth, -(-outputs // LANES) * LANES, dtype=weight.dtype)
+    filled[:, :outputs] = weight
+    pair = 2 if weight.dtype == torch.bfloat16 else 1
+    split = torch.split(filled.view(depth // pair, pair, -1), WIDTH, dim=2)
+    return torch.cat([panel.transpose(1, 2).reshape(-1) for panel in split])
+
+
+def filled_up(numbers: Tensor | None, size: int) -> Tensor:
+    """Float32 numbers and zeros after them, up to whole panels of `size` columns."""
+    filled = torch.zeros(-(-size // WIDTH) * WIDTH)
+    if numbers is not None:
+        filled[: len(numbers)] = numbers
+    return filled
+
+
+@intrinsic
+def claimed(typing: Any, address: Any) -> Any:  # noqa: ANN401
+    """The whole number at an address, which is one more afterwards: no two threads get the same."""
+
+    def generate(context: Any, builder: Value, _: Any, values: Any) -> Value:  # noqa: ANN401
+        return builder.atomic_rmw("add", builder.inttoptr(values[0], WHOLE.as_pointer()), WHOLE(1), "monotonic")
+
+    return types.int64(types.intp), generate
+
+
+@intrinsic
+def pointer(typing: Any, address: Any) -> Any:  # noqa: ANN401
+    """An address as what numba's carray takes."""
+
+    def generate(context: Any, builder: Value, _: Any, values: Any) -> Value:  # noqa: ANN401
+        return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.intp), generate
