@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from siseon.convolutions.depthwise import KINDS, Depthwise
-from siseon.convolutions.registers import LANES, SWISH, Activation
+from siseon.convolutions.registers import SWISH, Activation
+from siseon.convolutions.vectors import LANES
 from siseon.layers import SameConv2d
 
 

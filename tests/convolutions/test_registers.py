@@ -9,9 +9,7 @@ import pytest
 import torch
 
 from siseon.convolutions.registers import (
-    HAS_BFLOAT16,
     HEIGHTS,
-    LANES,
     LIMITED,
     SIGMOID,
     SWISH,
@@ -22,6 +20,7 @@ from siseon.convolutions.registers import (
     multiply_pairs,
     panels,
 )
+from siseon.convolutions.vectors import HAS_BFLOAT16, LANES
 
 
 def numbers(*shape, seed=0):
@@ -92,7 +91,7 @@ def test_pairs_of_bfloat16(rows, outputs):
 OTHERS = """
 import torch
 from torch import nn
-from siseon.convolutions.registers import HAS_BFLOAT16, LANES
+from siseon.convolutions.vectors import HAS_BFLOAT16, LANES
 from siseon.optimization import optimize
 torch.manual_seed(0)
 network = nn.Sequential(

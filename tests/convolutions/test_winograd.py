@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from siseon.convolutions import winograd
-from siseon.convolutions.registers import HAS_BFLOAT16, LANES, Activation
+from siseon.convolutions.registers import Activation
+from siseon.convolutions.vectors import HAS_BFLOAT16, LANES
 from siseon.convolutions.winograd import Winograd, pays, transformed
 from siseon.optimization import Convolution
 

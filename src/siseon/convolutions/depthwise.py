@@ -16,19 +16,8 @@ from numba.core import cgutils
 from torch import Tensor
 
 from siseon.boxes._kernels import compiled
-from siseon.convolutions.registers import (
-    HEIGHTS,
-    LANES,
-    WHOLE,
-    Activation,
-    Tile,
-    Value,
-    claimed,
-    filled_up,
-    function,
-    kernel,
-    pointer,
-)
+from siseon.convolutions.registers import HEIGHTS, Activation, Tile, filled_up
+from siseon.convolutions.vectors import LANES, WHOLE, Value, claimed, function, kernel, pointer
 from siseon.layers import same_zeros
 from siseon.threads import in_torch_threads
 

@@ -15,17 +15,8 @@ from numba import carray
 from torch import Tensor
 
 from siseon.boxes._kernels import compiled
-from siseon.convolutions.registers import (
-    HEIGHTS,
-    WIDTH,
-    Activation,
-    claimed,
-    filled_up,
-    kernel,
-    multiply,
-    panels,
-    pointer,
-)
+from siseon.convolutions.registers import HEIGHTS, WIDTH, Activation, filled_up, multiply, panels
+from siseon.convolutions.vectors import claimed, kernel, pointer
 from siseon.threads import in_torch_threads
 
 HEAVY = 1 << 19

@@ -5,51 +5,32 @@ Idea    A core can multiply and add a whole vector of numbers in each cycle, if 
         many times (Goto, van de Geijn 2008, doi:10.1145/1356052.1356053).
 Flow    maps [rows, depth], weights in panels [depth, WIDTH] -> sums [rows, outputs], with bias, a map that is added and
         an activation, while they are still in registers
-Here    LLVM's own vectors, by way of numba: no compiler at install, and the registers that this processor has. One core
-        of 3.6 GHz does 116 of the 117 GFLOP/s that it can (196 x 576 x 256), and 234 on bfloat16.
-
-numba keeps what it compiled by the date of the file that holds the outermost function: after a change here, remove
-src/siseon/convolutions/__pycache__/*.nb*.
+Here    LLVM finds the registers that this processor has (vectors.py). One core of 3.6 GHz does 116 of the 117 GFLOP/s
+        that it can (196 x 576 x 256), and 234 on bfloat16.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.registry import cpu_target
-from numba.extending import intrinsic
+from numba.core import cgutils
 from torch import Tensor
 
 from siseon.boxes._kernels import compiled
+from siseon.convolutions.vectors import FLOAT, HAS_BFLOAT16, LANES, VECTOR, WHOLE, BFloat16, Value, Vectors, function
 
-Value: TypeAlias = Any
-"""A value of LLVM: a number or a vector that the written code will have."""
-
-FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
-"""Of the processor that numba compiles for: "+avx512f" and so on."""
-
-LANES, HEIGHTS = (16, (7, 8)) if "+avx512f" in FEATURES else (8, (6, 5)) if "+avx" in FEATURES else (4, (7, 8))
-"""Numbers in a vector; and rows of a tile, two choices, of which the one that divides the rows better is taken. The
-sums and the weights must fit the registers. Seven divides the 7, 14, 28, 56 and 112 cells of the classifiers' maps."""
+HEIGHTS = {16: (7, 8), 8: (6, 5), 4: (7, 8)}[LANES]
+"""Rows of a tile, two choices, of which the one that divides the rows better is taken. The sums and the weights must
+fit the registers. Seven divides the 7, 14, 28, 56 and 112 cells of the classifiers' maps."""
 
 VECTORS = 2
 WIDTH = VECTORS * LANES
 """Columns of a tile: of a panel of weights."""
-
-HAS_BFLOAT16 = "+avx512bf16" in FEATURES
-"""Whether the processor multiplies pairs of bfloat16 into float32."""
-
-FLOAT, WHOLE, INDEX, HALF = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(16)
-VECTOR, MASK = ir.VectorType(FLOAT, LANES), ir.VectorType(ir.IntType(1), LANES)
-WHOLES, HALVES = ir.VectorType(INDEX, LANES), ir.VectorType(HALF, LANES)
 
 LIMITED, SIGMOID, SWISH, TANH = range(4)
 
@@ -60,102 +41,6 @@ class Activation(NamedTuple):
     kind: int = LIMITED
     low: float = -math.inf
     high: float = math.inf
-
-
-class BFloat16(ir.Type):
-    """LLVM's bfloat, which llvmlite has no name for."""
-
-    def __str__(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, BFloat16)
-
-    def __hash__(self) -> int:
-        return hash(BFloat16)
-
-
-class Vectors:
-    """Writes code on vectors of LANES numbers; addresses are whole numbers, indices count numbers of four bytes."""
-
-    def __init__(self, builder: Value) -> None:
-        self.builder = builder
-
-    def pointer(self, base: Value, index: Value, kind: ir.Type = VECTOR) -> Value:
-        """To number `index` after the address `base`."""
-        index = WHOLE(index) if isinstance(index, int) else index
-        address = self.builder.add(base, self.builder.mul(index, WHOLE(4)))
-        return self.builder.inttoptr(address, kind.as_pointer())
-
-    def load(self, base: Value, index: Value = 0, mask: Value = None) -> Value:
-        """LANES numbers from number `index` on; under a mask those that there are, and zeros."""
-        source = self.pointer(base, index)
-        if mask is None:
-            loaded = self.builder.load(source)
-            loaded.align = 4
-            return loaded
-        kind = ir.FunctionType(VECTOR, [VECTOR.as_pointer(), INDEX, MASK, VECTOR])
-        return self.call("masked.load", kind, ".p0", source, INDEX(4), mask, self.constant(0))
-
-    def store(self, vector: Value, base: Value, index: Value = 0, mask: Value = None) -> None:
-        """Write LANES numbers from number `index` on, or those under the mask."""
-        target = self.pointer(base, index)
-        if mask is None:
-            self.builder.store(vector, target).align = 4
-        else:
-            kind = ir.FunctionType(ir.VoidType(), [VECTOR, VECTOR.as_pointer(), INDEX, MASK])
-            self.call("masked.store", kind, ".p0", vector, target, INDEX(4), mask)
-
-    def constant(self, number: float) -> Value:
-        """The same number in each lane, known now."""
-        return ir.Constant(VECTOR, [float(np.float32(number))] * LANES)
-
-    def spread(self, number: Value) -> Value:
-        """The same number in each lane."""
-        nothing = ir.Constant(ir.VectorType(number.type, LANES), ir.Undefined)
-        first = self.builder.insert_element(nothing, number, INDEX(0))
-        return self.builder.shuffle_vector(first, nothing, ir.Constant(WHOLES, [0] * LANES))
-
-    def mask(self, columns: Value, first: int) -> Value:
-        """Which of the columns from `first` on there are."""
-        here = ir.Constant(ir.VectorType(WHOLE, LANES), [first + lane for lane in range(LANES)])
-        return self.builder.icmp_signed("<", here, self.spread(columns))
-
-    def fused(self, one: Value, two: Value, three: Value) -> Value:
-        """The product of two and a third, rounded once."""
-        return self.call("fma", ir.FunctionType(VECTOR, [VECTOR] * 3), "", one, two, three)
-
-    def times(self, number: float, vector: Value, plus: Value) -> Value:
-        """A number times a vector, plus another."""
-        return self.fused(self.constant(number), vector, plus)
-
-    def limited(self, vector: Value, least: Value, most: Value) -> Value:
-        """Kept between two limits; what is not a number stays."""
-        build = self.builder
-        vector = build.select(build.fcmp_ordered("<", vector, least), least, vector)
-        return build.select(build.fcmp_ordered(">", vector, most), most, vector)
-
-    def sigmoid(self, vector: Value) -> Value:
-        """1 / (1 + exp(-vector)), within 2e-7: exp(t) is 2 ** whole times a polynomial of the rest, |rest| < 0.35.
-
-        From 89 on 2 ** whole is infinite and the result zero.
-        """
-        build, one = self.builder, self.constant(1)
-        negative = self.limited(build.fneg(vector), self.constant(-87), self.constant(89))
-        halves = self.times(math.log2(math.e), negative, self.constant(0.5))
-        whole = self.call("floor", ir.FunctionType(VECTOR, [VECTOR]), "", halves)
-        rest = self.times(-math.log(2), whole, negative)
-        total = self.constant(1 / math.factorial(7))
-        for power in range(6, -1, -1):
-            total = self.fused(total, rest, self.constant(1 / math.factorial(power)))
-        exponent = build.add(build.fptosi(whole, WHOLES), ir.Constant(WHOLES, [127] * LANES))
-        scale = build.bitcast(build.shl(exponent, ir.Constant(WHOLES, [23] * LANES)), VECTOR)
-        return build.fdiv(one, self.fused(total, scale, one))
-
-    def call(self, name: str, kind: ir.FunctionType, suffix: str, *arguments: Value) -> Value:
-        """LLVM's intrinsic on vectors of LANES float32."""
-        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.v{LANES}f32{suffix}")
-        return self.builder.call(function, arguments)
 
 
 class Tile(Vectors):
@@ -264,39 +149,6 @@ class PairTile(Tile):
         return self.builder.call(function, [total, *(self.builder.bitcast(each, pairs) for each in (numbers, weights))])
 
 
-def function(write: Callable[..., None], whole: int, numbers: int) -> Value:
-    """What `write(builder, *values)` writes, as a function of so many whole numbers and then float32, for numba."""
-
-    @intrinsic
-    def written(typing: Any, *arguments: Any) -> Any:  # noqa: ANN401
-        given = types.StarArgTuple([types.intp] * whole + [types.float32] * numbers)  # type: ignore[attr-defined]
-        signature = types.void(given)
-
-        def generate(context: Any, builder: Value, _: Any, values: Any) -> Value:  # noqa: ANN401
-            write(builder, *cgutils.unpack_tuple(builder, values[0]))
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return written
-
-
-def kernel(work: Callable[[int], None]) -> Callable[[], Callable[[int], None]]:
-    """What gives `work`, a function of the address of its arguments, as machine code that any thread may call.
-
-    It is compiled on first use, which takes seconds, and kept on disk where a directory can be written to.
-    """
-
-    @lru_cache(maxsize=1)
-    def code() -> Callable[[int], None]:
-        try:
-            return numba.cfunc(types.void(types.intp), cache=True)(work).ctypes
-        except RuntimeError:  # no directory to keep it in
-            return numba.cfunc(types.void(types.intp))(work).ctypes
-
-    return code
-
-
 def _product(height: int, vectors: int, kind: type[Tile] = Tile) -> Value:
     return function(lambda builder, *values: kind(builder, height, vectors).product(*values), 10, 2)
 
@@ -391,23 +243,3 @@ def filled_up(numbers: Tensor | None, size: int) -> Tensor:
     if numbers is not None:
         filled[: len(numbers)] = numbers
     return filled
-
-
-@intrinsic
-def claimed(typing: Any, address: Any) -> Any:  # noqa: ANN401
-    """The whole number at an address, which is one more afterwards: no two threads get the same."""
-
-    def generate(context: Any, builder: Value, _: Any, values: Any) -> Value:  # noqa: ANN401
-        return builder.atomic_rmw("add", builder.inttoptr(values[0], WHOLE.as_pointer()), WHOLE(1), "monotonic")
-
-    return types.int64(types.intp), generate
-
-
-@intrinsic
-def pointer(typing: Any, address: Any) -> Any:  # noqa: ANN401
-    """An address as what numba's carray takes."""
-
-    def generate(context: Any, builder: Value, _: Any, values: Any) -> Value:  # noqa: ANN401
-        return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.intp), generate

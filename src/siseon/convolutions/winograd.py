@@ -26,24 +26,18 @@ from numba.core import cgutils
 from torch import Tensor
 
 from siseon.boxes._kernels import compiled
-from siseon.convolutions.registers import (
+from siseon.convolutions.registers import LIMITED, WIDTH, Activation, filled_up, multiply, multiply_pairs, panels
+from siseon.convolutions.vectors import (
     HALVES,
     HAS_BFLOAT16,
     LANES,
-    LIMITED,
     WHOLE,
     WHOLES,
-    WIDTH,
-    Activation,
     Value,
     Vectors,
     claimed,
-    filled_up,
     function,
     kernel,
-    multiply,
-    multiply_pairs,
-    panels,
     pointer,
 )
 from siseon.threads import in_torch_threads
