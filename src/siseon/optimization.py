@@ -72,7 +72,8 @@ def optimize(model: Network, *, precision: Precision = "fp32") -> Network:
     fold_norms(fast)
     if has_operators() and all(parameter.device.type == "cpu" for parameter in fast.parameters()):
         pack(fast, torch.bfloat16 if precision == "bf16" else torch.float32)
-        fuse(fast)
+        fuse_activations(fast)
+        fuse_additions(fast)
         if precision == "bf16":
             widen_inputs(fast)
     return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -97,8 +98,8 @@ def pack(model: nn.Module, dtype: torch.dtype) -> None:
                 module.register_module(name, Linear(child, dtype))
 
 
-def fuse(model: nn.Module) -> None:
-    """Give activations to the packed layers before them, and additions of residual blocks to the last convolution."""
+def fuse_activations(model: nn.Module) -> None:
+    """Give activations to the packed layers before them, in place."""
     for container, before, after in list(_neighbours(model)):
         layer, activation = container[before], container[after]
         if isinstance(layer, Convolution | Linear) and layer.ending is NOTHING and type(activation) in ENDINGS:
@@ -108,7 +109,12 @@ def fuse(model: nn.Module) -> None:
         for name, child in list(module.named_children()):
             if type(child) is SqueezeExcitation and isinstance(child.squeeze, Convolution):
                 module.register_module(name, FusedSqueezeExcitation(child))
-                continue
+
+
+def fuse_additions(model: nn.Module) -> None:
+    """Give the additions of residual blocks to their last convolution, in place."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
             if type(child) is Residual:
                 shortcut, rectified = child.shortcut, True
             elif isinstance(child, Addition) and child.adds:
@@ -240,6 +246,8 @@ class Convolution(nn.Module):
 
     def _ready(self, maps: Tensor) -> Tensor:
         """The maps in the type of the weights, channels last."""
+        if maps.dtype == self.dtype and maps.is_contiguous(memory_format=torch.channels_last):
+            return maps  # asking is cheaper than converting nothing
         return maps.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
     def _packed(self, maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 `Vectors` writes loads, stores and sums; `function` makes of what it writes a function that numba's code may call;
 `kernel` makes of a function in numba one that any thread may call.
 
-numba keeps what it compiled by the date of the file that holds the outermost function: after a change in this file or in
+numba keeps what it compiled by the date of the file that holds the outermost function: after a change here or in
 registers.py, remove src/siseon/convolutions/__pycache__/*.nb*.
 """
 
