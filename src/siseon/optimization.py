@@ -25,6 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from siseon.convolutions import depthwise
 from siseon.convolutions.depthwise import Depthwise
+from siseon.convolutions.learning import LearningConv2d
 from siseon.convolutions.pointwise import Pointwise
 from siseon.convolutions.registers import HEIGHTS, LIMITED, SIGMOID, SWISH, TANH, Activation
 from siseon.convolutions.winograd import Winograd, pays
@@ -328,7 +329,7 @@ class FusedResidual(nn.Module):
 
 
 def _is_plain(convolution: nn.Conv2d) -> bool:
-    known = type(convolution) in (nn.Conv2d, SameConv2d)
+    known = type(convolution) in (nn.Conv2d, SameConv2d, LearningConv2d)
     return known and convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
 
 

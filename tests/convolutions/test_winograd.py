@@ -89,7 +89,7 @@ def test_transformed_weights_of_a_lone_centre():
     weight[0, 0, 1, 1] = 1
     # each point over the product of its differences from the others: 2**.5 / (2**.5 * 2 * 2**.5 * 1.5), ...
     far, near = 2**-0.5 / 3, -(2**0.5) / 3
-    middle = torch.tensor([0, far, -far, near, -near, 0], dtype=torch.float64)
+    middle = torch.tensor([0, far, -far, near, -near, 0])
     torch.testing.assert_close(transformed(weight).view(6, 6), middle[:, None] * middle)
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from llvmlite import ir
 from numba.core import cgutils
 from torch import Tensor
@@ -225,16 +226,21 @@ def multiply_pairs(maps: int, rows: int, depth: int, weights: int, bias: int, ou
 
 
 def panels(weight: Tensor) -> Tensor:
-    """Weights [depth, outputs] panel after panel, each [depth, WIDTH]; the last has LANES columns if that is enough.
+    """Weights [..., depth, outputs] panel after panel: each [depth, WIDTH], the last [depth, LANES] if that is enough.
 
-    Of bfloat16 two rows lie side by side, as pairs; depth is even.
+    Of bfloat16 two rows lie side by side, as pairs; depth is even. Returns [..., depth * outputs filled up to LANES].
     """
-    depth, outputs = weight.shape
-    filled = torch.zeros(depth, -(-outputs // LANES) * LANES, dtype=weight.dtype)
-    filled[:, :outputs] = weight
+    depth, outputs = weight.shape[-2:]
     pair = 2 if weight.dtype == torch.bfloat16 else 1
-    split = torch.split(filled.view(depth // pair, pair, -1), WIDTH, dim=2)
-    return torch.cat([panel.transpose(1, 2).reshape(-1) for panel in split])
+    filled = F.pad(weight, (0, -outputs % LANES)).reshape(*weight.shape[:-2], depth // pair, pair, -1)
+    whole = filled.shape[-1] // WIDTH * WIDTH
+    parts = [
+        # [..., depth, pair, panels, width] -> [..., panels, depth, width, pair]
+        part.reshape(*part.shape[:-1], -1, width).movedim(-2, -4).transpose(-1, -2).flatten(-4)
+        for part, width in ((filled[..., :whole], WIDTH), (filled[..., whole:], LANES))
+        if part.shape[-1]
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 
 def filled_up(numbers: Tensor | None, size: int) -> Tensor:

@@ -73,35 +73,45 @@ def tiles(maps: Tensor) -> int:
     return batch * -(-height // 4) * -(-width // 4)
 
 
-def transformed(weight: Tensor) -> Tensor:
-    """Weights [outputs, channels, 3, 3] -> [36, channels, outputs], float64."""
-    outputs, channels = weight.shape[:2]
-    matrix = torch.zeros(6, 3, dtype=torch.float64)
+def matrix() -> Tensor:
+    """G of equation 14 for the points above, [6, 3], float64: the weights of a row -> what is multiplied."""
+    rows = torch.zeros(6, 3, dtype=torch.float64)
     for row, point in enumerate(POINTS):
         others = math.prod(point - other for other in POINTS if other != point)
-        matrix[row] = torch.tensor([1.0, point, point**2]) / others
-    matrix[5, 2] = 1
-    return (matrix @ weight.detach().double() @ matrix.T).permute(2, 3, 1, 0).reshape(36, channels, outputs)
+        rows[row] = torch.tensor([1.0, point, point**2]) / others
+    rows[5, 2] = 1
+    return rows
+
+
+def transformed(weight: Tensor) -> Tensor:
+    """Weights [outputs, channels, 3, 3] -> [36, channels, outputs], of their type; the sums are in float32."""
+    outputs, channels = weight.shape[:2]
+    both = torch.kron(matrix(), matrix()).float()
+    found = both @ weight.detach().permute(2, 3, 1, 0).reshape(9, -1).float()
+    return found.view(36, channels, outputs).to(weight.dtype)
 
 
 class Transforms(Vectors):
-    """Writes the code of the transforms of one tile, LANES channels at a time; the last may overlap those before."""
+    """Writes the code of the transforms of one tile, LANES channels at a time; the last may overlap those before.
 
-    def __init__(self, builder: Value, bytes_: int) -> None:
+    size: of a number of the maps, in bytes: 4 for float32, 2 for bfloat16.
+    """
+
+    def __init__(self, builder: Value, size: int) -> None:
         super().__init__(builder)
-        self.bytes = bytes_
+        self.size = size
 
-    def forth(self, places: Value, channels: Value, out: Value, step: Value) -> None:
-        """places: of 36 addresses of cells; out: of the first of 36 rows, `step` bytes from row to row."""
+    def forth(self, places: Value, channels: Value, out: Value, step: Value, *, size: int) -> None:
+        """places: of 36 addresses of cells; out: of the first of 36 rows of numbers of `size`, `step` bytes apart."""
         cells, rows = self.addresses(places, 36), [self.plus(out, step, place) for place in range(36)]
         with self.each(channels) as loop:
-            at = self.channel(loop.index, channels, self.bytes)
+            at, to = (self.channel(loop.index, channels, each) for each in (self.size, size))
             columns = [
                 self.sums(*(self.read(self.builder.add(cells[6 * y + x], at)) for y in range(6))) for x in range(6)
             ]
             for y in range(6):
                 for x, found in enumerate(self.sums(*(columns[x][y] for x in range(6)))):
-                    self.put(found, self.builder.add(rows[6 * y + x], at))
+                    self.put(found, self.builder.add(rows[6 * y + x], to), size)
 
     def back(
         self,
@@ -110,7 +120,6 @@ class Transforms(Vectors):
         bias: Value,
         places: Value,
         channels: Value,
-        kind: Value,
         low: Value,
         high: Value,
     ) -> None:
@@ -118,7 +127,7 @@ class Transforms(Vectors):
         build, rows = self.builder, [self.plus(products, step, place) for place in range(36)]
         cells, least, most = self.addresses(places, 32), self.spread(low), self.spread(high)
         with self.each(channels) as loop:
-            at, four = (self.channel(loop.index, channels, size) for size in (self.bytes, 4))
+            at, four = (self.channel(loop.index, channels, each) for each in (self.size, 4))
             columns = [self.outputs(*(self.load(build.add(rows[6 * y + x], four)) for y in range(6))) for x in range(6)]
             shift = self.load(build.add(bias, four))
             for y in range(4):
@@ -126,7 +135,7 @@ class Transforms(Vectors):
                     cell = 4 * y + x
                     other = self.read(build.add(cells[16 + cell], at))
                     found = self.limited(build.fadd(build.fadd(found, shift), other), least, most)
-                    self.put(found, build.add(cells[cell], at))
+                    self.put(found, build.add(cells[cell], at), self.size)
 
     def sums(self, a: Value, b: Value, d: Value, e: Value, f: Value, g: Value) -> Sequence[Value]:
         """Six inputs of a row -> what is multiplied: equation 14's B^T for the points above."""
@@ -175,7 +184,7 @@ class Transforms(Vectors):
 
     def read(self, address: Value) -> Value:
         """Channels of the maps as float32."""
-        if self.bytes == 4:
+        if self.size == 4:
             return self.load(address)
         build = self.builder
         halves = build.load(build.inttoptr(address, HALVES.as_pointer()))
@@ -183,9 +192,9 @@ class Transforms(Vectors):
         wide = build.shl(build.zext(halves, WHOLES), ir.Constant(WHOLES, [16] * LANES))
         return build.bitcast(wide, self.constant(0).type)
 
-    def put(self, vector: Value, address: Value) -> None:
-        """Write channels in the type of the maps; bfloat16 is rounded to the nearest, ties to even."""
-        if self.bytes == 4:
+    def put(self, vector: Value, address: Value, size: int) -> None:
+        """Write channels as numbers of `size`; bfloat16 is rounded to the nearest, ties to even."""
+        if size == 4:
             self.store(vector, address)
             return
         build, sixteen = self.builder, ir.Constant(WHOLES, [16] * LANES)
@@ -197,11 +206,11 @@ class Transforms(Vectors):
 
 
 def _forth_of(size: int) -> Value:
-    return function(lambda builder, *values: Transforms(builder, size).forth(*values), 4, 0)
+    return function(lambda builder, *values: Transforms(builder, size).forth(*values, size=size), 4, 0)
 
 
 def _back_of(size: int) -> Value:
-    return function(lambda builder, *values: Transforms(builder, size).back(*values), 6, 2)
+    return function(lambda builder, *values: Transforms(builder, size).back(*values), 5, 2)
 
 
 _forth, _forth_halves, _back, _back_halves = _forth_of(4), _forth_of(2), _back_of(4), _back_of(2)
@@ -281,9 +290,9 @@ def _return(a: Any, first: int, count: int, products: int, room: int, sink: int)
                 places[16 + 4 * y + x] = a.other + at if inside and a.other != 0 else a.zeros
         start, step = products + 4 * tile * a.outputs, 4 * room * a.outputs
         if a.size == 4:
-            _back(start, step, a.bias, places.ctypes.data, a.outputs, 0, a.low, a.high)
+            _back(start, step, a.bias, places.ctypes.data, a.outputs, a.low, a.high)
         else:
-            _back_halves(start, step, a.bias, places.ctypes.data, a.outputs, 0, a.low, a.high)
+            _back_halves(start, step, a.bias, places.ctypes.data, a.outputs, a.low, a.high)
 
 
 @compiled
@@ -327,7 +336,7 @@ class Winograd:
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.outputs, self.channels = weight.shape[:2]
         self.dtype = weight.dtype
-        self.weight = torch.stack([panels(each) for each in transformed(weight).to(weight.dtype)])
+        self.weight = panels(transformed(weight))
         self.bias = filled_up(bias, self.outputs)
         self.zeros = filled_up(None, max(self.outputs, self.channels))
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from siseon.convolutions.learning import quicken
 from siseon.data import mixing
 from siseon.data.augment import Augment, Crop, Frame
 from siseon.data.batches import Batch
@@ -112,6 +113,8 @@ def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> None:
         freeze_norm(model)
     model.to(device=device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cpu":
+        quicken(model)
 
 
 def frame_of(model: nn.Module) -> Frame:
