@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from siseon.convolutions.vectors import HAS_BFLOAT16, LANES
 from siseon.drawing import FONT
 from siseon.optimization import has_operators
 from siseon.training.preparation import device_of
@@ -34,7 +35,7 @@ def surroundings() -> dict[str, str]:
         "processor": ", ".join(features()),
         "device": f"{device_of(Recipe())} (auto)",
         "kernels": kernels(),
-        "optimize": "oneDNN's operators" if has_operators() else "norms folded only: torch lacks oneDNN's operators",
+        "optimize": optimized(),
         **{f"extra {name}": extra(name) for name in EXTRAS},
         "font": f"{FONT.name}, Hangul" if FONT.is_file() else f"{FONT} is missing: install siseon again",
         "weights": published(),
@@ -63,6 +64,14 @@ def kernels() -> str:
     if not hasattr(_kernels.nms, "py_func"):
         return "plain Python, slow: NUMBA_DISABLE_JIT is set"
     return f"compiled by numba {version('numba')}"
+
+
+def optimized() -> str:
+    """What `optimize` computes convolutions with."""
+    if not has_operators():
+        return "norms folded only: torch lacks oneDNN's operators"
+    bfloat16 = "with" if HAS_BFLOAT16 else "without"
+    return f"own convolutions on vectors of {LANES} numbers, {bfloat16} bfloat16; oneDNN's operators for the rest"
 
 
 def extra(name: str) -> str:
