@@ -17,7 +17,7 @@ from torch import Tensor
 
 from siseon.boxes._kernels import compiled
 from siseon.convolutions.registers import HEIGHTS, Activation, Tile, filled_up
-from siseon.convolutions.vectors import LANES, WHOLE, Value, claimed, function, kernel, pointer
+from siseon.convolutions.vectors import LANES, WHOLE, Value, arguments, claimed, function, kernel, pointer
 from siseon.layers import same_zeros
 from siseon.threads import in_torch_threads
 
@@ -76,18 +76,25 @@ def _sums(kernel: int, stride: int) -> Value:
 _three, _three_two, _five, _five_two = (_sums(kernel, stride) for (kernel, _), (stride, _) in KINDS)
 
 
-class Arguments(ctypes.Structure):
-    """What the threads are told: addresses, and sizes in numbers."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("next", "parts", "maps", "weights", "bias", "zeros", "out")),
-        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "channels", "filled", "below", "right")),
-        *((name, ctypes.c_int64) for name in ("kernel", "stride", "top", "left", "kind")),
-        ("low", ctypes.c_float),
-        ("high", ctypes.c_float),
-    )
-
-
+Arguments = arguments(
+    "maps",
+    "weights",
+    "bias",
+    "zeros",
+    "out",
+    "batch",
+    "height",
+    "width",
+    "channels",
+    "filled",
+    "below",
+    "right",
+    "kernel",
+    "stride",
+    "top",
+    "left",
+    "kind",
+)
 RECORD = np.dtype(Arguments)
 
 
@@ -160,12 +167,12 @@ class Depthwise:
         batch, channels, height, width = maps.shape
         (top, below), (left, right) = (self._axis(size, axis) for axis, size in enumerate((height, width)))
         result = torch.empty((batch, channels, below, right), memory_format=torch.channels_last)
-        arguments = Arguments(
+        given = Arguments(
             0, min(batch * below, 4 * torch.get_num_threads()), maps.data_ptr(), self.weight.data_ptr(),
             self.bias.data_ptr(), self.zeros.data_ptr(), result.data_ptr(), batch, height, width, channels,
             len(self.bias), below, right, self.kernel, self.stride, top, left, *activation,
         )  # fmt: skip
-        in_torch_threads(_work(), ctypes.addressof(arguments))
+        in_torch_threads(_work(), ctypes.addressof(given))
         return result
 
     def _axis(self, size: int, axis: int) -> tuple[int, int]:

@@ -22,12 +22,20 @@ from torch.autograd.function import once_differentiable
 
 from siseon.boxes._kernels import compiled
 from siseon.convolutions.registers import VECTORS, WIDTH, Activation, Tile
-from siseon.convolutions.vectors import FLOAT, HAS_BFLOAT16, LANES, WHOLE, Value, claimed, function, kernel, pointer
-from siseon.convolutions.winograd import FAR, NEAR, Transforms, Winograd, matrix, tiles
+from siseon.convolutions.vectors import (
+    FLOAT,
+    HAS_BFLOAT16,
+    LANES,
+    WHOLE,
+    Value,
+    arguments,
+    claimed,
+    function,
+    kernel,
+    pointer,
+)
+from siseon.convolutions.winograd import FAR, NEAR, SHARED, Transforms, Winograd, matrix, tile_cells, tiles
 from siseon.threads import in_torch_threads
-
-SHARED = 112
-"""Tiles that all threads transform, then multiply."""
 
 LEAST = {torch.float32: (64, 128), torch.bfloat16: (256, 512)}
 """Channels and tiles below which a plain convolution is faster (measured with 32 to 512 channels, 18 to 3200 tiles)."""
@@ -101,44 +109,37 @@ _wide, _narrow = _added_up(VECTORS), _added_up(1)
 TRANSFORM, MULTIPLY = range(2)
 
 
-class Arguments(ctypes.Structure):
-    """What the threads are told: addresses, and sizes in numbers."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_int64)
-        for name in (
-            "next", "parts", "step", "maps", "gradient", "zeros", "sums", "spread", "out",
-            "size", "height", "width", "channels", "outputs", "first", "tiles",
-        )
-    )  # fmt: skip
-
-
+Arguments = arguments(
+    "step",
+    "maps",
+    "gradient",
+    "zeros",
+    "sums",
+    "spread",
+    "out",
+    "size",
+    "height",
+    "width",
+    "channels",
+    "outputs",
+    "first",
+    "tiles",
+)
 RECORD = np.dtype(Arguments)
 
 
 @compiled
 def _transform(a: Any, first: int, last: int) -> None:  # noqa: ANN401
     """Tiles first to last (excluded) of a block, of the maps and of the gradient."""
-    down, across = (a.height + 3) // 4, (a.width + 3) // 4
     places = np.empty(36, np.int64)
     for tile in range(first, last):
-        picture, place = (a.first + tile) // (down * across), (a.first + tile) % (down * across)
-        top, left = 4 * (place // across), 4 * (place % across)
-        for y in range(6):
-            for x in range(6):
-                inside = 0 <= top + y - 1 < a.height and 0 <= left + x - 1 < a.width
-                cell = (picture * a.height + top + y - 1) * a.width + left + x - 1
-                places[6 * y + x] = a.maps + a.size * cell * a.channels if inside else a.zeros
+        tile_cells(places, 6, a, a.first + tile, a.maps, a.size * a.channels, a.zeros)
         to, step = a.sums + 4 * tile * a.channels, 4 * a.tiles * a.channels
         if a.size == 4:
             _forth(places.ctypes.data, a.channels, to, step)
         else:
             _forth_halves(places.ctypes.data, a.channels, to, step)
-        for y in range(4):
-            for x in range(4):
-                inside = top + y < a.height and left + x < a.width
-                cell = (picture * a.height + top + y) * a.width + left + x
-                places[4 * y + x] = a.gradient + a.size * cell * a.outputs if inside else a.zeros
+        tile_cells(places, 4, a, a.first + tile, a.gradient, a.size * a.outputs, a.zeros)
         to, step = a.spread + 4 * tile * a.outputs, 4 * a.tiles * a.outputs
         if a.size == 4:
             _gradients(places.ctypes.data, a.outputs, to, step)
@@ -200,8 +201,7 @@ def gradient_of_weights(maps: Tensor, gradient: Tensor) -> Tensor:
         for a.step, a.parts in ((TRANSFORM, shares), (MULTIPLY, 36)):
             a.next = 0
             in_torch_threads(_work(), ctypes.addressof(a))
-    both = torch.kron(matrix(), matrix()).float()
-    return (both.T @ found.view(36, -1)).view(3, 3, channels, outputs).permute(3, 2, 0, 1)
+    return (matrix().T @ found.view(36, -1)).view(3, 3, channels, outputs).permute(3, 2, 0, 1)
 
 
 class WinogradFunction(torch.autograd.Function):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from siseon.boxes._kernels import compiled
 from siseon.convolutions.registers import HEIGHTS, WIDTH, Activation, filled_up, multiply, panels
-from siseon.convolutions.vectors import claimed, kernel, pointer
+from siseon.convolutions.vectors import arguments, claimed, kernel, pointer
 from siseon.threads import in_torch_threads
 
 HEAVY = 1 << 19
@@ -26,17 +26,18 @@ BLOCK = 4
 """Tiles of rows that pass over all panels before the next do: what they read and write stays in the second cache."""
 
 
-class Arguments(ctypes.Structure):
-    """What the threads are told: addresses, and sizes in numbers."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("next", "parts", "across", "maps", "weights", "bias", "other", "out")),
-        *((name, ctypes.c_int64) for name in ("cells", "channels", "outputs", "block", "kind")),
-        ("low", ctypes.c_float),
-        ("high", ctypes.c_float),
-    )
-
-
+Arguments = arguments(
+    "across",
+    "maps",
+    "weights",
+    "bias",
+    "other",
+    "out",
+    "cells",
+    "channels",
+    "outputs",
+    "kind",
+)
 RECORD = np.dtype(Arguments)
 
 
@@ -48,7 +49,7 @@ def _share(a: Any, part: int) -> None:  # noqa: ANN401
     across, below = part % a.across, part // a.across
     first, last = across * panels // a.across, (across + 1) * panels // a.across
     stop = min((below + 1) * tiles // down * tile, a.cells)
-    block = a.block * tile
+    block = BLOCK * tile
     for cell in range(below * tiles // down * tile, stop, block):
         to = 4 * cell * a.outputs
         multiply(
@@ -87,12 +88,12 @@ class Pointwise:
         result = torch.empty((batch, self.outputs, height, width), memory_format=torch.channels_last)
         cells = batch * height * width
         down, across = self._shares(cells)
-        arguments = Arguments(
+        given = Arguments(
             0, down * across, across, maps.data_ptr(), self.weight.data_ptr(), self.bias.data_ptr(),
-            0 if other is None else other.data_ptr(), result.data_ptr(), cells, self.channels, self.outputs, BLOCK,
+            0 if other is None else other.data_ptr(), result.data_ptr(), cells, self.channels, self.outputs,
             *activation,
         )  # fmt: skip
-        in_torch_threads(_work(), ctypes.addressof(arguments))
+        in_torch_threads(_work(), ctypes.addressof(given))
         return result
 
     def _shares(self, cells: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ registers.py, remove src/siseon/convolutions/__pycache__/*.nb*.
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -149,6 +150,16 @@ def function(write: Callable[..., None], whole: int, numbers: int) -> Value:
         return signature, generate
 
     return written
+
+
+def arguments(*names: str) -> Any:  # noqa: ANN401  a class of these fields
+    """What the threads of a kernel are told: whole numbers of these names, of which `next` and `parts`; low and high.
+
+    Addresses, and sizes in numbers; `next` is the part that the next thread takes. np.dtype of it is numba's record.
+    """
+    fields: list[tuple[str, Any]] = [(name, ctypes.c_int64) for name in ("next", "parts", *names)]
+    fields += [(name, ctypes.c_float) for name in ("low", "high")]
+    return type("Arguments", (ctypes.Structure,), {"_fields_": fields})
 
 
 def kernel(work: Callable[[int], None]) -> Callable[[], Callable[[int], None]]:
