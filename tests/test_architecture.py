@@ -27,6 +27,7 @@ LAYERS = [
         "convolutions",
         "language",
         "optimization",
+        "recording",
         "data.dataset",
         "games",
         "inspection",

@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_leaves
 from siseon import optimize, zoo
 from siseon.boxes import nms
 from siseon.convolutions.depthwise import Depthwise
+from siseon.convolutions.im2col import Im2col
+from siseon.convolutions.planar import Planar
 from siseon.convolutions.pointwise import Pointwise
 from siseon.convolutions.winograd import Winograd
 from siseon.interface import Target
@@ -75,7 +77,7 @@ def test_a_prediction_does_no_more(name, operators, waits, millions):
 @pytest.mark.parametrize("name", ["resnet_mini", "mobilenet_mini", "efficientnet_mini"])
 def test_nothing_is_left_between_convolutions(name, monkeypatch):
     own = Counter()
-    for kind in (Winograd, Pointwise, Depthwise):
+    for kind in (Winograd, Im2col, Planar, Pointwise, Depthwise):
         call = kind.__call__
         monkeypatch.setattr(
             kind, "__call__", lambda self, *rest, call=call: own.update([type(self)]) or call(self, *rest)

@@ -23,6 +23,16 @@ def same_zeros(size: int, kernel: int, stride: int, *, dilation: int = 1) -> tup
     return total // 2, total - total // 2
 
 
+def padded_axis(size: int, kernel: int, stride: int, zeros: int | None) -> tuple[int, int]:
+    """Zeros before an axis of `size` cells, and cells of the result, of a convolution with `zeros` on each side.
+
+    None puts them where TensorFlow's SAME does.
+    """
+    if zeros is None:
+        return same_zeros(size, kernel, stride)[0], -(-size // stride)
+    return zeros, (size + 2 * zeros - kernel) // stride + 1
+
+
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's SAME: input / stride rounded up; an odd zero goes right and bottom.
 

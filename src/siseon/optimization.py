@@ -3,10 +3,11 @@
 Idea    In eval mode batch norm is a factor and a shift of each channel: both go into the convolution before it. What is
         left, convolution, rectifier and the addition of a residual block, is one call of oneDNN each, on weights that
         are packed once, in channels-last memory, so that nothing is written and read again between them.
-Here    No tracing and no compiling: nn.Sequential and Body.layers say what follows what, so `optimize` takes a fraction
-        of a second. Layers that it does not know stay as they are. 3x3 convolutions go by convolutions/winograd.py, 1x1
-        and depthwise ones by their neighbours, where these are faster than oneDNN. precision="bf16" halves the width of
-        weights and maps: faster where the processor multiplies in bf16, and the numbers differ in the third digit.
+Here    No compiling: nn.Sequential and Body.layers say what follows what, so `optimize` takes a fraction of a second.
+        Layers that it does not know stay as they are. Convolutions go by convolutions/ where that is faster than
+        oneDNN, and a classifier's whole pass is repeated from a recording (recording.py). precision="bf16" halves the
+        width of weights and maps: faster where the processor multiplies in bf16, and the numbers differ in the third
+        digit.
 
 torch.ops.mkldnn is not promised to stay: where an operator is missing, plain convolutions with folded norms are used.
 """
@@ -23,14 +24,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from siseon.convolutions import depthwise
+from siseon.convolutions import depthwise, im2col, planar
 from siseon.convolutions.depthwise import Depthwise
+from siseon.convolutions.im2col import Im2col
 from siseon.convolutions.learning import LearningConv2d
+from siseon.convolutions.planar import Planar
 from siseon.convolutions.pointwise import Pointwise
 from siseon.convolutions.registers import HEIGHTS, LIMITED, SIGMOID, SWISH, TANH, Activation
 from siseon.convolutions.winograd import Winograd, pays
 from siseon.interface import RecipeError
 from siseon.layers import Addition, Body, Residual, SameConv2d, SqueezeExcitation, same_zeros
+from siseon.recording import Repeated
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -77,7 +81,10 @@ def optimize(model: Network, *, precision: Precision = "fp32") -> Network:
         fuse_additions(fast)
         if precision == "bf16":
             widen_inputs(fast)
-    return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fast = fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if getattr(fast, "task", None) == "classification":
+        fast.forward = Repeated(fast)
+    return fast
 
 
 def fold_norms(model: nn.Module) -> None:
@@ -186,9 +193,13 @@ class Convolution(nn.Module):
         shape = (self.kernel, self.stride, self.dilation, self.groups)
         self.may_be_winograd = shape == ((3, 3), (1, 1), (1, 1), 1) and same_size
         self.winograd: Winograd | None = None
+        self.may_be_im2col = (dtype, self.groups, self.dilation, self.own) == (torch.float32, 1, (1, 1), None)
+        self.im2col: Im2col | None = None
 
     def forward(self, maps: Tensor) -> Tensor:
         """Convolution, shift and activation."""
+        if isinstance(self.own, Planar):
+            return self.own(maps.to(self.dtype), self.ending.own)
         maps = self._ready(maps)
         if own := self._faster(maps, self.ending):
             return own(maps, self.ending.own)
@@ -207,7 +218,7 @@ class Convolution(nn.Module):
     def added_to(self, maps: Tensor, other: Tensor, *, rectified: bool) -> Tensor:
         """convolution(maps) + other, and a rectifier."""
         maps, other, ending = self._ready(maps), self._ready(other), RECTIFIED if rectified else NOTHING
-        if (own := self._faster(maps, ending)) and not isinstance(own, Depthwise):
+        if (own := self._faster(maps, ending)) and not isinstance(own, Depthwise | Planar):
             return own(maps, ending.own, other)
         maps, weight = self._packed(maps)
         return torch.ops.mkldnn._convolution_pointwise.binary(
@@ -226,23 +237,32 @@ class Convolution(nn.Module):
             None,
         )
 
-    def _own(self) -> Pointwise | Depthwise | None:
+    def _own(self) -> Planar | Pointwise | Depthwise | None:
         """A convolution of siseon's own, where it is faster than oneDNN on maps of any size."""
         assert self.weight is not None
-        if (self.kernel, self.groups) == ((1, 1), 1) and self.padding == (0, 0):
-            return Pointwise(self.weight.flatten(1), self.bias, stride=self.stride)
+        padding = None if self.same else self.padding
+        if self.groups == 1 and self.weight.shape[1] <= planar.MOST_CHANNELS and self.dilation == (1, 1):
+            return Planar(self.weight, self.bias, stride=self.stride, padding=padding)
+        if (self.kernel, self.stride, self.groups, self.padding) == ((1, 1), (1, 1), 1, (0, 0)):
+            return Pointwise(self.weight.flatten(1), self.bias)
         alone = self.groups == self.out_channels and self.weight.shape[1] == 1 and self.dilation == (1, 1)
         if alone and (self.kernel, self.stride) in depthwise.KINDS:
-            return Depthwise(self.weight, self.bias, stride=self.stride[0], padding=None if self.same else self.padding)
+            return Depthwise(self.weight, self.bias, stride=self.stride[0], padding=padding)
         return None
 
-    def _faster(self, maps: Tensor, ending: Ending) -> Winograd | Pointwise | Depthwise | None:
+    def _faster(self, maps: Tensor, ending: Ending) -> Winograd | Im2col | Planar | Pointwise | Depthwise | None:
         """What computes the convolution of these maps faster than oneDNN, if anything does."""
         if self.may_be_winograd and ending.is_limit() and pays(maps, self.out_channels, self.dtype):
             if self.winograd is None:
                 assert self.weight is not None
                 self.winograd = Winograd(self.weight, self.bias)
             return self.winograd
+        if self.may_be_im2col and im2col.pays(maps, self.kernel, self.stride):
+            if self.im2col is None:
+                assert self.weight is not None
+                padding = None if self.same else self.padding
+                self.im2col = Im2col(self.weight, self.bias, stride=self.stride, padding=padding)
+            return self.im2col
         return self.own
 
     def _ready(self, maps: Tensor) -> Tensor:
@@ -264,7 +284,7 @@ class Convolution(nn.Module):
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, self.padding, self.stride, self.dilation, self.groups, list(maps.shape)
             )
-            if not self.may_be_winograd:
+            if not self.may_be_winograd and not self.may_be_im2col:
                 self.weight = None
         return maps, self.packed
 

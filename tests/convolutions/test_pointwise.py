@@ -37,14 +37,6 @@ def test_like_torch(sizes):
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("stride", [(2, 2), (1, 3)])
-def test_strides(stride):
-    maps, weight, bias = case(2, 10, 12, 9, 8)
-    expected = F.conv2d(maps, weight[..., None, None], bias, stride)
-    found = Pointwise(weight, bias, stride=stride)(maps, Activation())
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-
-
 def test_no_bias():
     maps, weight, _ = case(1, 10, 12, 9, 8)
     expected = F.conv2d(maps, weight[..., None, None])

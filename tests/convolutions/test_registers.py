@@ -96,7 +96,8 @@ from siseon.optimization import optimize
 torch.manual_seed(0)
 network = nn.Sequential(
     nn.Conv2d(3, 40, 3, padding=1), nn.ReLU(), nn.Conv2d(40, 40, 3, padding=1, groups=40), nn.SiLU(),
-    nn.Conv2d(40, 36, 3, padding=1), nn.ReLU6(), nn.Conv2d(36, 21, 1), nn.Flatten(1), nn.Linear(21 * 400, 5),
+    nn.Conv2d(40, 36, 3, padding=1), nn.ReLU6(), nn.Conv2d(36, 30, 3, 2, 1), nn.Conv2d(30, 21, 1),
+    nn.Flatten(1), nn.Linear(21 * 100, 5),
 ).eval()
 images = torch.rand(2, 3, 20, 20)
 with torch.inference_mode():

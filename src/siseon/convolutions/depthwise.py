@@ -6,7 +6,6 @@ Flow    maps, channels last -> for each tile of cells in a row the addresses of 
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 from siseon.boxes._kernels import compiled
 from siseon.convolutions.registers import HEIGHTS, Activation, Tile, filled_up
 from siseon.convolutions.vectors import LANES, WHOLE, Value, arguments, claimed, function, kernel, pointer
-from siseon.layers import same_zeros
+from siseon.layers import padded_axis
 from siseon.threads import in_torch_threads
 
 KINDS = tuple(((kernel, kernel), (stride, stride)) for kernel in (3, 5) for stride in (1, 2))
@@ -165,19 +164,14 @@ class Depthwise:
     def __call__(self, maps: Tensor, activation: Activation) -> Tensor:
         """[batch, channels, height, width], float32, channels last -> [batch, channels, below, right], so too."""
         batch, channels, height, width = maps.shape
-        (top, below), (left, right) = (self._axis(size, axis) for axis, size in enumerate((height, width)))
+        zeros = self.padding or (None, None)
+        top, below = padded_axis(height, self.kernel, self.stride, zeros[0])
+        left, right = padded_axis(width, self.kernel, self.stride, zeros[1])
         result = torch.empty((batch, channels, below, right), memory_format=torch.channels_last)
         given = Arguments(
-            0, min(batch * below, 4 * torch.get_num_threads()), maps.data_ptr(), self.weight.data_ptr(),
+            min(batch * below, 4 * torch.get_num_threads()), maps.data_ptr(), self.weight.data_ptr(),
             self.bias.data_ptr(), self.zeros.data_ptr(), result.data_ptr(), batch, height, width, channels,
             len(self.bias), below, right, self.kernel, self.stride, top, left, *activation,
         )  # fmt: skip
-        in_torch_threads(_work(), ctypes.addressof(given))
+        in_torch_threads(_work(), given)
         return result
-
-    def _axis(self, size: int, axis: int) -> tuple[int, int]:
-        """Zeros before the first cell, and cells of the result."""
-        if self.padding is None:
-            return same_zeros(size, self.kernel, self.stride)[0], -(-size // self.stride)
-        zeros = self.padding[axis]
-        return zeros, (size + 2 * zeros - self.kernel) // self.stride + 1

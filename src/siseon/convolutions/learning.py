@@ -10,7 +10,6 @@ Here    A layer changes its class and keeps its tensors and their names. It is a
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import numpy as np
@@ -191,7 +190,7 @@ def gradient_of_weights(maps: Tensor, gradient: Tensor) -> Tensor:
     found = torch.zeros(36, channels, outputs)
     room, zeros = torch.empty(36 * min(count, SHARED) * (channels + outputs)), torch.zeros(max(channels, outputs))
     a = Arguments(
-        0, 0, 0, maps.data_ptr(), gradient.data_ptr(), zeros.data_ptr(), room.data_ptr(), 0, found.data_ptr(),
+        0, 0, maps.data_ptr(), gradient.data_ptr(), zeros.data_ptr(), room.data_ptr(), 0, found.data_ptr(),
         maps.dtype.itemsize, height, width, channels, outputs,
     )  # fmt: skip
     for a.first in range(0, count, SHARED):
@@ -199,8 +198,7 @@ def gradient_of_weights(maps: Tensor, gradient: Tensor) -> Tensor:
         a.spread = a.sums + 4 * 36 * a.tiles * channels
         shares = min(a.tiles, 8 * threads)
         for a.step, a.parts in ((TRANSFORM, shares), (MULTIPLY, 36)):
-            a.next = 0
-            in_torch_threads(_work(), ctypes.addressof(a))
+            in_torch_threads(_work(), a)
     return (matrix().T @ found.view(36, -1)).view(3, 3, channels, outputs).permute(3, 2, 0, 1)
 
 

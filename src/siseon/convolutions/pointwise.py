@@ -1,4 +1,4 @@
-"""1x1 convolutions: one matrix product, a share of the cells or of the outputs for each thread.
+"""1x1 convolutions of stride 1: one matrix product, a share of the cells or of the outputs for each thread.
 
 Flow    maps, channels last: [cells, channels] -> registers.py, panel by panel -> [cells, outputs] with bias, the
         addition of a residual block, and activation
@@ -6,7 +6,6 @@ Flow    maps, channels last: [cells, channels] -> registers.py, panel by panel -
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import numpy as np
@@ -70,30 +69,26 @@ def _work(address: int) -> None:
 class Pointwise:
     """A 1x1 convolution on weights [outputs, channels] that are packed once, and bias [outputs]."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, *, stride: tuple[int, int] = (1, 1)) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.outputs, self.channels = weight.shape
         self.weight = panels(weight.detach().float().T)
         self.bias = filled_up(bias, self.outputs)
-        self.stride = stride
 
     def __call__(self, maps: Tensor, activation: Activation, other: Tensor | None = None) -> Tensor:
-        """[batch, channels, height, width], float32, channels last -> [batch, outputs, below, right], so too.
+        """[batch, channels, height, width], float32, channels last -> [batch, outputs, height, width], so too.
 
         other: of the shape of the result, channels last; it is added before the activation.
         """
-        if self.stride != (1, 1):
-            down, across = self.stride
-            maps = maps[:, :, ::down, ::across].contiguous(memory_format=torch.channels_last)
         batch, _, height, width = maps.shape
         result = torch.empty((batch, self.outputs, height, width), memory_format=torch.channels_last)
         cells = batch * height * width
         down, across = self._shares(cells)
         given = Arguments(
-            0, down * across, across, maps.data_ptr(), self.weight.data_ptr(), self.bias.data_ptr(),
+            down * across, across, maps.data_ptr(), self.weight.data_ptr(), self.bias.data_ptr(),
             0 if other is None else other.data_ptr(), result.data_ptr(), cells, self.channels, self.outputs,
             *activation,
         )  # fmt: skip
-        in_torch_threads(_work(), ctypes.addressof(given))
+        in_torch_threads(_work(), given)
         return result
 
     def _shares(self, cells: int) -> tuple[int, int]:

@@ -70,15 +70,24 @@ class Tile(Vectors):
     ) -> None:
         """To out: activation(bias + maps @ panel + other); `other` may be missing, address 0."""
         build = self.builder
+        for row in range(self.height):
+            for vector in range(self.vectors):
+                for base in (out, other):
+                    self.prefetch(self.row(base, outputs, row), vector * LANES)
         self.start(bias)
         rows = [self.row(maps, step, row) for row in range(self.height)]
         with cgutils.for_range(build, depth) as loop:
             start = build.mul(loop.index, WHOLE(self.vectors * LANES))
             weights = [self.load(panel, build.add(start, WHOLE(v * LANES))) for v in range(self.vectors)]
-            numbers = [self.spread(build.load(self.pointer(row, loop.index, FLOAT))) for row in rows]
+            place = self.place(loop.index)
+            numbers = [self.spread(build.load(self.pointer(row, place, FLOAT))) for row in rows]
             for (row, vector), total in self.totals.items():
                 build.store(self.added(numbers[row], weights[vector], build.load(total)), total)
         self.end(other, out, outputs, columns, activation, low, high)
+
+    def place(self, index: Value) -> Value:
+        """Where the number for a step of the sums lies, from the start of its row."""
+        return index
 
     def added(self, numbers: Value, weights: Value, total: Value) -> Value:
         """A step of the sum."""

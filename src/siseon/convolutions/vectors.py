@@ -18,9 +18,13 @@ from typing import Any, TypeAlias
 import numba
 import numpy as np
 from llvmlite import ir
+from numba import carray
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+
+from siseon.boxes._kernels import compiled
+from siseon.threads import RUNS, Shared
 
 Value: TypeAlias = Any
 """A value of LLVM: a number or a vector that the written code will have."""
@@ -37,6 +41,10 @@ HAS_BFLOAT16 = "+avx512bf16" in FEATURES
 FLOAT, WHOLE, INDEX, HALF = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(16)
 VECTOR, MASK = ir.VectorType(FLOAT, LANES), ir.VectorType(ir.IntType(1), LANES)
 WHOLES, HALVES = ir.VectorType(INDEX, LANES), ir.VectorType(HALF, LANES)
+
+
+SHARED = np.dtype(list(RUNS))
+"""How compiled code reads what the threads share."""
 
 
 class BFloat16(ir.Type):
@@ -82,6 +90,13 @@ class Vectors:
         else:
             kind = ir.FunctionType(ir.VoidType(), [VECTOR, VECTOR.as_pointer(), INDEX, MASK])
             self.call("masked.store", kind, ".p0", vector, target, INDEX(4), mask)
+
+    def prefetch(self, base: Value, index: Value = 0) -> None:
+        """Ask for the numbers from number `index` on, to be written to, before they are needed."""
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), INDEX, INDEX, INDEX])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        place = self.pointer(base, index, ir.IntType(8))
+        self.builder.call(function, [place, INDEX(1), INDEX(3), INDEX(1)])
 
     def constant(self, number: float) -> Value:
         """The same number in each lane, known now."""
@@ -153,13 +168,16 @@ def function(write: Callable[..., None], whole: int, numbers: int) -> Value:
 
 
 def arguments(*names: str) -> Any:  # noqa: ANN401  a class of these fields
-    """What the threads of a kernel are told: whole numbers of these names, of which `next` and `parts`; low and high.
+    """What the threads of a kernel are told: `parts`, whole numbers of these names, low and high, in this order.
 
-    Addresses, and sizes in numbers; `next` is the part that the next thread takes. np.dtype of it is numba's record.
+    Addresses, and sizes in numbers. np.dtype of it is numba's record.
     """
-    fields: list[tuple[str, Any]] = [(name, ctypes.c_int64) for name in ("next", "parts", *names)]
-    fields += [(name, ctypes.c_float) for name in ("low", "high")]
-    return type("Arguments", (ctypes.Structure,), {"_fields_": fields})
+    numbers = [(name, ctypes.c_int64) for name in names]
+
+    class Arguments(Shared):
+        _fields_ = (*RUNS, *numbers, ("low", ctypes.c_float), ("high", ctypes.c_float))
+
+    return Arguments
 
 
 def kernel(work: Callable[[int], None]) -> Callable[[], Callable[[int], None]]:
@@ -179,13 +197,30 @@ def kernel(work: Callable[[int], None]) -> Callable[[], Callable[[int], None]]:
 
 
 @intrinsic
-def claimed(typing: Any, address: Any) -> Any:  # noqa: ANN401
+def counted(typing: Any, address: Any) -> Any:  # noqa: ANN401
     """The whole number at an address, which is one more afterwards: no two threads get the same."""
 
     def generate(context: Any, builder: Value, _: Any, values: Any) -> Value:  # noqa: ANN401
         return builder.atomic_rmw("add", builder.inttoptr(values[0], WHOLE.as_pointer()), WHOLE(1), "monotonic")
 
     return types.int64(types.intp), generate
+
+
+@compiled
+def claimed(address: int) -> int:
+    """A part of the work whose arguments are at this address that no thread has yet; `parts`, or more, if none is left.
+
+    First of the run of the thread that calls, then of the runs of the others.
+    """
+    shared = carray(pointer(address), 1, SHARED)[0]
+    me = answered(shared.who) if shared.who != 0 else 0
+    for further in range(shared.threads):
+        run = (me + further) % shared.threads
+        first, last = run * shared.parts // shared.threads, (run + 1) * shared.parts // shared.threads
+        part = first + counted(address + 8 * run)
+        if part < last:
+            return part
+    return shared.parts
 
 
 @intrinsic
@@ -196,3 +231,26 @@ def pointer(typing: Any, address: Any) -> Any:  # noqa: ANN401
         return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
 
     return types.voidptr(types.intp), generate
+
+
+@intrinsic
+def answered(typing: Any, function: Any) -> Any:  # noqa: ANN401
+    """What a function of nothing gives, by its address: a whole number of 32 bits."""
+
+    def generate(context: Any, builder: Value, _: Any, values: Any) -> Value:  # noqa: ANN401
+        kind = ir.FunctionType(INDEX, [])
+        return builder.sext(builder.call(builder.inttoptr(values[0], kind.as_pointer()), []), WHOLE)
+
+    return types.int64(types.intp), generate
+
+
+@intrinsic
+def called(typing: Any, function: Any, argument: Any) -> Any:  # noqa: ANN401
+    """Call a function by its address with one whole number."""
+
+    def generate(context: Any, builder: Value, _: Any, values: Any) -> Value:  # noqa: ANN401
+        kind = ir.FunctionType(ir.VoidType(), [WHOLE])
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), [values[1]])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate

@@ -13,7 +13,6 @@ Here    F(4x4, 3x3), section 4.2, in channels-last memory; transforms and produc
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -355,13 +354,13 @@ class Winograd:
         result = torch.empty((batch, self.outputs, height, width), dtype=self.dtype, memory_format=torch.channels_last)
         count, threads = tiles(maps), torch.get_num_threads()
         a = Arguments(
-            0, -(-count // BLOCK), ALL, maps.data_ptr(), self.weight.data_ptr(), self.bias.data_ptr(),
+            -(-count // BLOCK), ALL, maps.data_ptr(), self.weight.data_ptr(), self.bias.data_ptr(),
             self.zeros.data_ptr(), 0 if other is None else other.data_ptr(), result.data_ptr(), self.dtype.itemsize,
             height, width, self.channels, self.outputs, self.weight.shape[1] // self.channels, 0, count, 0, 0,
             activation.low, activation.high,
         )  # fmt: skip
         if count > BLOCK * threads and self.weight.numel() * self.dtype.itemsize < HEAVY:
-            in_torch_threads(_work(), ctypes.addressof(a))
+            in_torch_threads(_work(), a)
             return result
         room = torch.empty(36 * min(count, SHARED) * (self.channels + self.outputs))
         a.products = room.data_ptr()
@@ -370,6 +369,5 @@ class Winograd:
             a.sums = a.products + 4 * 36 * a.tiles * self.outputs
             shares = min(a.tiles, 8 * threads)
             for a.step, a.parts in ((TRANSFORM, shares), (MULTIPLY, 36), (RETURN, shares)):
-                a.next = 0
-                in_torch_threads(_work(), ctypes.addressof(a))
+                in_torch_threads(_work(), a)
         return result
