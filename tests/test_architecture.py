@@ -27,6 +27,7 @@ LAYERS = [
         "convolutions",
         "language",
         "optimization",
+        "packed_layers",
         "recording",
         "data.dataset",
         "games",

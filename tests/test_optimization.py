@@ -9,7 +9,8 @@ from torch import nn
 from siseon import optimization, zoo
 from siseon.interface import RecipeError
 from siseon.layers import Body, Residual, SameConv2d, conv_norm, conv_norm_relu
-from siseon.optimization import Convolution, FusedResidual, Linear, fold_norms, optimize
+from siseon.optimization import fold_norms, optimize
+from siseon.packed_layers import Convolution, FusedResidual, Linear
 
 CLASSIFIERS = [name for name in zoo.names("classification") if name.endswith("_mini")]
 

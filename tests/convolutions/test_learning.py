@@ -10,7 +10,8 @@ from siseon import zoo
 from siseon.convolutions import learning
 from siseon.convolutions.learning import LearningConv2d, gradient_of_weights, quicken
 from siseon.convolutions.vectors import HAS_BFLOAT16, LANES
-from siseon.optimization import Convolution, optimize
+from siseon.optimization import optimize
+from siseon.packed_layers import Convolution
 
 
 @pytest.fixture(autouse=True)

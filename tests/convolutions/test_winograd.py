@@ -9,7 +9,7 @@ from siseon.convolutions import winograd
 from siseon.convolutions.registers import Activation
 from siseon.convolutions.vectors import HAS_BFLOAT16, LANES
 from siseon.convolutions.winograd import Winograd, pays, transformed
-from siseon.optimization import Convolution
+from siseon.packed_layers import Convolution
 
 NOTHING, RECTIFIER = Activation(), Activation(low=0)
 

@@ -111,6 +111,31 @@ def _places(a: Any, picture: int, y: int, x: int, places: Any) -> None:  # noqa:
 
 
 @compiled
+def convolve(
+    kernel: int,
+    stride: int,
+    places: int,
+    weights: int,
+    filled: int,
+    bias: int,
+    out: int,
+    channels: int,
+    kind: int,
+    low: np.float32,
+    high: np.float32,
+) -> None:
+    """A tile of TALL cells to out [cells, channels]; places: where the addresses lie of what is under its kernels."""
+    if kernel == 3 and stride == 1:
+        _three(places, weights, filled, bias, out, channels, channels, kind, low, high)
+    elif kernel == 3:
+        _three_two(places, weights, filled, bias, out, channels, channels, kind, low, high)
+    elif stride == 1:
+        _five(places, weights, filled, bias, out, channels, channels, kind, low, high)
+    else:
+        _five_two(places, weights, filled, bias, out, channels, channels, kind, low, high)
+
+
+@compiled
 def _row(a: Any, number: int, places: Any, sink: Any) -> None:  # noqa: ANN401
     """A row of the result, over all pictures."""
     to = a.out + 4 * number * a.right * a.channels
@@ -119,15 +144,9 @@ def _row(a: Any, number: int, places: Any, sink: Any) -> None:  # noqa: ANN401
         x = max(min(tile * TALL, a.right - TALL), 0)
         _places(a, number // a.below, number % a.below, x, places)
         out = to + 4 * x * a.channels if a.right >= TALL else sink.ctypes.data
-        at, weights, channels = places.ctypes.data, a.weights, a.channels
-        if a.kernel == 3 and a.stride == 1:
-            _three(at, weights, a.filled, a.bias, out, channels, channels, a.kind, a.low, a.high)
-        elif a.kernel == 3:
-            _three_two(at, weights, a.filled, a.bias, out, channels, channels, a.kind, a.low, a.high)
-        elif a.stride == 1:
-            _five(at, weights, a.filled, a.bias, out, channels, channels, a.kind, a.low, a.high)
-        else:
-            _five_two(at, weights, a.filled, a.bias, out, channels, channels, a.kind, a.low, a.high)
+        convolve(
+            a.kernel, a.stride, places.ctypes.data, a.weights, a.filled, a.bias, out, a.channels, a.kind, a.low, a.high
+        )
         if a.right < TALL:
             line = carray(pointer(to), a.right * a.channels, np.float32)
             for place in range(len(line)):
