@@ -17,6 +17,7 @@ from siseon.convolutions.depthwise import Depthwise
 from siseon.convolutions.im2col import Im2col
 from siseon.convolutions.planar import Planar
 from siseon.convolutions.pointwise import Pointwise
+from siseon.convolutions.separable import Separable
 from siseon.convolutions.winograd import Winograd
 from siseon.interface import Target
 
@@ -77,11 +78,15 @@ def test_a_prediction_does_no_more(name, operators, waits, millions):
 @pytest.mark.parametrize("name", ["resnet_mini", "mobilenet_mini", "efficientnet_mini"])
 def test_nothing_is_left_between_convolutions(name, monkeypatch):
     own = Counter()
-    for kind in (Winograd, Im2col, Planar, Pointwise, Depthwise):
+    for kind in (Winograd, Im2col, Planar, Pointwise, Depthwise, Separable):
         call = kind.__call__
-        monkeypatch.setattr(
-            kind, "__call__", lambda self, *rest, call=call: own.update([type(self)]) or call(self, *rest)
-        )
+
+        def counted(self, *rest, call=call):
+            parts = [self.wide, self.own, self.narrow] if isinstance(self, Separable) else [self]
+            own.update([type(self)] * sum(part is not None for part in parts))
+            return call(self, *rest)
+
+        monkeypatch.setattr(kind, "__call__", counted)
     model = model_of(name)
     fast = optimize(model)
     fast.predict(torch.rand(3, 160, 224))  # packs weights

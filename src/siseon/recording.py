@@ -17,7 +17,7 @@ import copy
 import ctypes
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from threading import Lock
 from typing import Any, TypeGuard
 
@@ -61,6 +61,7 @@ class Repeated:
 
     def __init__(self, network: Any) -> None:  # noqa: ANN401  a module with mean, deviation and logits
         self.network = network
+        self.hooks: list[Sized] = []
         self.recordings: OrderedDict[object, Recording | None] = OrderedDict()  # None: seen once
         self.busy = Lock()
         self.possible = True
@@ -83,7 +84,10 @@ class Repeated:
         return Repeated(copy.deepcopy(self.network, memo))
 
     def _repeated(self, images: Tensor) -> Tensor:
-        shape = (images.shape, torch.get_num_threads(), self._hooks())
+        if not self.hooks:
+            modules = list(self.network.modules())
+            self.hooks = [hooks for each in modules for hooks in (each._forward_hooks, each._forward_pre_hooks)]
+        shape = (images.shape, torch.get_num_threads(), sum(map(len, self.hooks)))
         if shape not in self.recordings:
             self.recordings[shape] = None
             if len(self.recordings) > MOST_SHAPES:
@@ -108,10 +112,6 @@ class Repeated:
                 self.recordings.clear()
                 return expected
         return found
-
-    def _hooks(self) -> int:
-        """How many there are in the network."""
-        return sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in self.network.modules())
 
 
 def is_same(one: Tensor, two: Tensor) -> bool:

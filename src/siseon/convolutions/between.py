@@ -13,10 +13,11 @@ from typing import Any, TypeGuard
 import numpy as np
 import torch
 from numba import carray
+from numba.core import cgutils
 from torch import Tensor
 
 from siseon.boxes._kernels import compiled
-from siseon.convolutions.vectors import arguments, claimed, kernel, pointer
+from siseon.convolutions.vectors import LANES, WHOLE, Value, Vectors, arguments, claimed, function, kernel, pointer
 from siseon.threads import in_torch_threads
 
 SHARES = 8
@@ -46,16 +47,28 @@ Arguments = arguments(
 RECORD = np.dtype(Arguments)
 
 
+def _normalise(builder: Value, source: Value, target: Value, count: Value, mean: Value, deviation: Value) -> None:
+    vectors = Vectors(builder)
+    less, over = vectors.spread(mean), vectors.spread(deviation)
+    with cgutils.for_range(builder, builder.sdiv(builder.add(count, WHOLE(LANES - 1)), WHOLE(LANES))) as loop:
+        place = builder.mul(loop.index, WHOLE(LANES))
+        there = vectors.mask(builder.sub(count, place), 0)
+        number = builder.fdiv(builder.fsub(vectors.load(source, place, there), less), over)
+        vectors.store(number, target, place, there)
+
+
+_normalised = function(_normalise, 3, 2)
+
+
 @compiled
-def _normalise(a: Any, plane: int) -> None:  # noqa: ANN401
-    """A plane, less a mean, over a deviation."""
-    size = a.height * a.width
+def _plane(a: Any, part: int) -> None:  # noqa: ANN401
+    """A share of a plane, less a mean, over a deviation."""
+    plane, share, size = part // SHARES, part % SHARES, a.height * a.width
+    first, last = share * size // SHARES, (share + 1) * size // SHARES
     mean = carray(pointer(a.numbers), a.channels, np.float32)[plane % a.channels]
     deviation = carray(pointer(a.deviations), a.channels, np.float32)[plane % a.channels]
-    source = carray(pointer(a.maps + 4 * plane * size), size, np.float32)
-    target = carray(pointer(a.out + 4 * plane * size), size, np.float32)
-    for place in range(size):
-        target[place] = (source[place] - mean) / deviation
+    place = 4 * (plane * size + first)
+    _normalised(a.maps + place, a.out + place, last - first, mean, deviation)
 
 
 @compiled
@@ -124,7 +137,7 @@ def _work(address: int) -> None:
     part = claimed(address)
     while part < a.parts:
         if a.step == NORMALISE:
-            _normalise(a, part)
+            _plane(a, part)
         elif a.step == SUM:
             _sum(a, part)
         elif a.step == MEAN:
@@ -147,7 +160,7 @@ def normalised(pictures: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     pictures = pictures.contiguous()
     result = torch.empty(pictures.shape)
     numbers = {"numbers": mean.data_ptr(), "deviations": deviation.data_ptr()}
-    _run(NORMALISE, pictures.shape[0] * pictures.shape[1], pictures, result, **numbers)
+    _run(NORMALISE, pictures.shape[0] * pictures.shape[1] * SHARES, pictures, result, **numbers)
     return result
 
 

@@ -6,6 +6,7 @@ Flow    maps, channels last -> for each tile of cells in a row the addresses of 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,57 @@ class Taps(Tile):
         high: Value,
     ) -> None:
         """Sums to out [cells, channels], `step` numbers from cell to cell; places: of addresses, [kernel, across]."""
+        across = (self.height - 1) * self.stride + self.kernel
+        cells = self.addresses(places, self.kernel * across)
+
+        def seen(row: int, channel: Value, there: Value) -> Sequence[Value]:
+            return [self.load(cells[row * across + x], channel, there) for x in range(across)]
+
+        self.each(seen, weights, filled, bias, out, step, channels, activation, low, high)
+
+    def sums_of_rows(
+        self,
+        places: Value,
+        weights: Value,
+        filled: Value,
+        bias: Value,
+        out: Value,
+        step: Value,
+        channels: Value,
+        activation: Value,
+        low: Value,
+        high: Value,
+    ) -> None:
+        """The same of cells that follow each other in each row, zeros too; places: of addresses, [kernel]."""
         build, across = self.builder, (self.height - 1) * self.stride + self.kernel
-        addresses = build.inttoptr(places, WHOLE.as_pointer())
-        cells = [build.load(build.gep(addresses, [WHOLE(n)])) for n in range(self.kernel * across)]
+        rows = self.addresses(places, self.kernel)
+        offsets = [build.mul(channels, WHOLE(x)) for x in range(across)]
+
+        def seen(row: int, channel: Value, there: Value) -> Sequence[Value]:
+            return [self.load(rows[row], build.add(offset, channel)) for offset in offsets]
+
+        self.each(seen, weights, filled, bias, out, step, channels, activation, low, high)
+
+    def addresses(self, places: Value, count: int) -> Sequence[Value]:
+        """So many addresses from memory."""
+        start = self.builder.inttoptr(places, WHOLE.as_pointer())
+        return [self.builder.load(self.builder.gep(start, [WHOLE(number)])) for number in range(count)]
+
+    def each(
+        self,
+        seen: Callable[[int, Value, Value], Sequence[Value]],
+        weights: Value,
+        filled: Value,
+        bias: Value,
+        out: Value,
+        step: Value,
+        channels: Value,
+        activation: Value,
+        low: Value,
+        high: Value,
+    ) -> None:
+        """For each vector of channels the sums over what is `seen` in each row of the kernel."""
+        build = self.builder
         count = build.sdiv(build.add(channels, WHOLE(LANES - 1)), WHOLE(LANES))
         with cgutils.for_range(build, count) as loop:
             channel = build.mul(loop.index, WHOLE(LANES))
@@ -58,12 +107,12 @@ class Taps(Tile):
             there = self.mask(rest, 0)
             self.start(build.add(bias, place))
             for row in range(self.kernel):
-                seen = [self.load(cells[row * across + x], channel, there) for x in range(across)]
+                numbers = seen(row, channel, there)
                 for column in range(self.kernel):
                     tap = build.mul(filled, WHOLE(row * self.kernel + column))
                     weight = self.load(weights, build.add(tap, channel))
                     for (cell, _), total in self.totals.items():
-                        found = self.fused(seen[cell * self.stride + column], weight, build.load(total))
+                        found = self.fused(numbers[cell * self.stride + column], weight, build.load(total))
                         build.store(found, total)
             self.end(WHOLE(0), build.add(out, place), step, rest, activation, low, high)
 
@@ -72,7 +121,14 @@ def _sums(kernel: int, stride: int) -> Value:
     return function(lambda builder, *values: Taps(builder, kernel, stride).sums(*values), 8, 2)
 
 
+def _sums_of_rows(kernel: int, stride: int) -> Value:
+    return function(lambda builder, *values: Taps(builder, kernel, stride).sums_of_rows(*values), 8, 2)
+
+
 _three, _three_two, _five, _five_two = (_sums(kernel, stride) for (kernel, _), (stride, _) in KINDS)
+_three_rows, _three_two_rows, _five_rows, _five_two_rows = (
+    _sums_of_rows(kernel, stride) for (kernel, _), (stride, _) in KINDS
+)
 
 
 Arguments = arguments(
@@ -133,6 +189,31 @@ def convolve(
         _five(places, weights, filled, bias, out, channels, channels, kind, low, high)
     else:
         _five_two(places, weights, filled, bias, out, channels, channels, kind, low, high)
+
+
+@compiled
+def convolve_rows(
+    kernel: int,
+    stride: int,
+    places: int,
+    weights: int,
+    filled: int,
+    bias: int,
+    out: int,
+    channels: int,
+    kind: int,
+    low: np.float32,
+    high: np.float32,
+) -> None:
+    """The same, where the cells of a row follow each other; places: where the addresses lie of the rows."""
+    if kernel == 3 and stride == 1:
+        _three_rows(places, weights, filled, bias, out, channels, channels, kind, low, high)
+    elif kernel == 3:
+        _three_two_rows(places, weights, filled, bias, out, channels, channels, kind, low, high)
+    elif stride == 1:
+        _five_rows(places, weights, filled, bias, out, channels, channels, kind, low, high)
+    else:
+        _five_two_rows(places, weights, filled, bias, out, channels, channels, kind, low, high)
 
 
 @compiled

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from numba import carray
-from numba.core import cgutils
 from torch import Tensor
 
 from siseon.boxes._kernels import compiled
 from siseon.convolutions.registers import HEIGHTS, LIMITED, WIDTH, Activation, filled_up, multiply, panels
-from siseon.convolutions.vectors import LANES, WHOLE, Value, Vectors, arguments, claimed, function, kernel, pointer
+from siseon.convolutions.vectors import LANES, arguments, claimed, copied, kernel, pointer
 from siseon.layers import padded_axis
 from siseon.threads import in_torch_threads
 
@@ -46,21 +45,6 @@ def pays(maps: Tensor, kernel: tuple[int, ...], stride: tuple[int, int]) -> bool
     cells = batch * (height // stride[0]) * (width // stride[1])
     return kernel == (1, 1) or (cells <= MOST_CELLS and channels * kernel[0] * kernel[1] <= MOST_DEPTH)
 
-
-def _copy(builder: Value, source: Value, target: Value, count: Value) -> None:
-    """`count` numbers from one address to another."""
-    vectors = Vectors(builder)
-    whole = builder.mul(builder.sdiv(count, WHOLE(LANES)), WHOLE(LANES))
-    with cgutils.for_range(builder, builder.sdiv(count, WHOLE(LANES))) as loop:
-        place = builder.mul(loop.index, WHOLE(LANES))
-        vectors.store(vectors.load(source, place), target, place)
-    rest = builder.sub(count, whole)
-    with builder.if_then(builder.icmp_signed(">", rest, WHOLE(0))):
-        mask = vectors.mask(rest, 0)
-        vectors.store(vectors.load(source, whole, mask), target, whole, mask)
-
-
-_copied = function(_copy, 3, 0)
 
 Arguments = arguments(
     "shares",
@@ -101,7 +85,7 @@ def _under(a: Any, cell: int, first: int, target: int) -> None:  # noqa: ANN401
     start = a.maps + 4 * ((picture * a.height + top) * a.width + left + before) * a.channels
     for row in range(max(0, -top), min(a.rows, a.height - top)):
         source, to = start + 4 * row * a.width * a.channels, target + 4 * (row * a.across + before) * a.channels
-        _copied(source, to, max(after - before, 0) * a.channels)
+        copied(source, to, max(after - before, 0) * a.channels)
 
 
 @compiled

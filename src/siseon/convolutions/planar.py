@@ -17,7 +17,7 @@ from torch import Tensor
 
 from siseon.boxes._kernels import compiled
 from siseon.convolutions.registers import HEIGHTS, VECTORS, WIDTH, Activation, Tile, filled_up, panels
-from siseon.convolutions.vectors import LANES, WHOLE, Value, arguments, claimed, function, kernel, pointer
+from siseon.convolutions.vectors import LANES, WHOLE, Value, arguments, claimed, copied, function, kernel, pointer
 from siseon.layers import padded_axis
 from siseon.threads import in_torch_threads
 
@@ -75,15 +75,14 @@ RECORD = np.dtype(Arguments)
 @compiled
 def _pad(a: Any, plane: int, height: int, width: int) -> None:  # noqa: ANN401
     """Copy a plane, with zeros where there are no cells; what no kernel reaches is left out."""
-    source = carray(pointer(a.maps + 4 * plane * a.height * a.width), (a.height, a.width), np.float32)
-    target = carray(pointer(a.padded + 4 * plane * height * width), (height, width), np.float32)
-    last = min(a.left + a.width, width)
+    source, target = a.maps + 4 * plane * a.height * a.width, a.padded + 4 * plane * height * width
+    inside = min(a.width, width - a.left)
     for y in range(height):
-        row = target[y]
+        row = carray(pointer(target + 4 * y * width), width, np.float32)
         if a.top <= y < a.top + a.height:
             row[: a.left] = 0
-            row[a.left : last] = source[y - a.top, : last - a.left]
-            row[last:] = 0
+            copied(source + 4 * (y - a.top) * a.width, target + 4 * (y * width + a.left), inside)
+            row[a.left + inside :] = 0
         else:
             row[:] = 0
 

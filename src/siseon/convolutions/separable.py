@@ -4,8 +4,8 @@ Idea    The widened map of an inverted residual block is the largest of the netw
         convolution needs it: of its rows only those under the kernel are there at a time, in the cache of one core.
 Flow    a row of maps -> widened into a ring of as many rows as the kernel has -> a row of each channel's own sums ->
         narrowed to a row of the result, with the addition of the block
-Here    Where a run of rows begins, the rows above it are widened once more; for small maps that costs more than it
-        saves, and their weights are too many to be read again for each row.
+Here    Where a thread's run of rows begins, the rows above it are widened once more; for small maps that costs more
+        than it saves, and their weights are too many to be read again for each row.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from numba import carray
 from torch import Tensor
 
 from siseon.boxes._kernels import compiled
-from siseon.convolutions.depthwise import TALL, Depthwise, convolve
+from siseon.convolutions.depthwise import TALL, Depthwise, convolve_rows
 from siseon.convolutions.pointwise import Pointwise
 from siseon.convolutions.registers import WIDTH, Activation, multiply
-from siseon.convolutions.vectors import arguments, claimed, kernel, pointer
+from siseon.convolutions.vectors import LANES, arguments, claimed, copied, kernel, pointer
 from siseon.layers import padded_axis
 from siseon.threads import in_torch_threads
 
-LEAST = 1 << 19
-"""Bytes of the widened map, or of what is convolved, from which on this is faster than one layer after the other."""
+TWICE = 0.15
+"""The greatest share of the rows that may be widened twice: by both threads at whose meeting they lie."""
+
+HEAVY = 1 << 19
+"""Bytes of weights, half of a core's second cache, from which on they are not to be read for each row again."""
 
 Arguments = arguments(
     "maps",
@@ -36,7 +39,6 @@ Arguments = arguments(
     "bias",
     "narrow_weights",
     "narrow_bias",
-    "zeros",
     "limits",
     "other",
     "out",
@@ -61,39 +63,30 @@ RECORD = np.dtype(Arguments)
 
 
 @compiled
-def _widen(a: Any, row: int, target: int) -> None:  # noqa: ANN401
-    """A row of the maps, of all pictures, widened."""
+def _fill(a: Any, row: int, target: int) -> None:  # noqa: ANN401
+    """Write a row of the maps, of all pictures, widened if there are weights for it."""
     limits, panels = carray(pointer(a.limits), 4, np.float32), (a.hidden + WIDTH - 1) // WIDTH
-    multiply(
-        a.maps + 4 * row * a.width * a.channels, a.width, a.channels, a.wide_weights, 0, panels, a.wide_bias, 0,
-        target, a.hidden, a.wide_kind, limits[0], limits[1],
-    )  # fmt: skip
+    source = a.maps + 4 * row * a.width * a.channels
+    if a.wide_weights != 0:
+        multiply(
+            source, a.width, a.channels, a.wide_weights, 0, panels, a.wide_bias, 0, target, a.hidden, a.wide_kind,
+            limits[0], limits[1],
+        )  # fmt: skip
+    else:
+        copied(source, target, a.width * a.hidden)
 
 
 @compiled
-def _places(a: Any, picture: int, y: int, x: int, ring: int, places: Any) -> None:  # noqa: ANN401
-    """The addresses of the cells under the kernels of a tile that begins at (x, y), in the ring or in the maps."""
-    across = (TALL - 1) * a.stride + a.kernel
-    for row in range(a.kernel):
-        down, left = y * a.stride - a.top + row, x * a.stride - a.left
-        if a.wide_weights != 0:
-            line = ring + 4 * (down % a.kernel) * a.width * a.hidden
-        else:
-            line = a.maps + 4 * (picture * a.height + down) * a.width * a.hidden
-        for column in range(across):
-            inside = 0 <= down < a.height and 0 <= left + column < a.width
-            places[row * across + column] = line + 4 * (left + column) * a.hidden if inside else a.zeros
-
-
-@compiled
-def _row(a: Any, number: int, ring: int, places: Any, sums: int) -> None:  # noqa: ANN401
-    """A row of the result, of all pictures; what lies under its kernels is in the ring."""
+def _row(a: Any, number: int, places: Any, sums: int) -> None:  # noqa: ANN401
+    """A row of the result, of all pictures; places: the addresses of the rows under its kernels."""
     limits, panels = carray(pointer(a.limits), 4, np.float32), (a.outputs + WIDTH - 1) // WIDTH
-    target = sums if a.narrow_weights != 0 else a.out + 4 * number * a.right * a.hidden
+    target, before = sums if a.narrow_weights != 0 else a.out + 4 * number * a.right * a.hidden, 0
     for tile in range((a.right + TALL - 1) // TALL):
         x = min(tile * TALL, a.right - TALL)  # the last tile overlaps the one before
-        _places(a, number // a.below, number % a.below, x, ring, places)
-        convolve(
+        for row in range(a.kernel):
+            places[row] += 4 * (x - before) * a.stride * a.hidden
+        before = x
+        convolve_rows(
             a.kernel, a.stride, places.ctypes.data, a.weights, a.filled, a.bias, target + 4 * x * a.hidden, a.hidden,
             a.kind, limits[2], limits[3],
         )  # fmt: skip
@@ -108,24 +101,24 @@ def _row(a: Any, number: int, ring: int, places: Any, sums: int) -> None:  # noq
 @kernel
 def _work(address: int) -> None:
     a = carray(pointer(address), 1, RECORD)[0]
-    places = np.empty(a.kernel * ((TALL - 1) * a.stride + a.kernel), np.int64)
-    ring = np.empty(a.kernel * a.width * a.hidden if a.wide_weights != 0 else 0, np.float32)
+    pitch = 4 * max(a.left + a.width, (a.right - 1) * a.stride + a.kernel) * a.hidden
+    ring = np.zeros((a.kernel + 1) * pitch // 4 + LANES, np.float32)  # the last row stays zeros; vectors may reach on
+    places = np.empty(a.kernel, np.int64)
     sums = np.empty(a.right * a.hidden if a.narrow_weights != 0 else 0, np.float32)
-    rows, there, before = a.batch * a.below, 0, -1  # rows of the picture that have been widened, last row of the result
+    rows, there, before = a.batch * a.below, 0, -1  # rows of the picture up to which they were filled; of the result
     part = claimed(address)
     while part < a.parts:
         for number in range(part * rows // a.parts, (part + 1) * rows // a.parts):
-            picture, y = number // a.below, number % a.below
-            first = max(y * a.stride - a.top, 0)
-            if number != before + 1 or y == 0:
-                there = first
-            before = number
-            if a.wide_weights != 0:
-                for row in range(max(there, first), min(y * a.stride - a.top + a.kernel, a.height)):
-                    to = ring.ctypes.data + 4 * (row % a.kernel) * a.width * a.hidden
-                    _widen(a, picture * a.height + row, to)
-                    there = row + 1
-            _row(a, number, ring.ctypes.data, places, sums.ctypes.data)
+            picture, top = number // a.below, number % a.below * a.stride - a.top
+            there = max(there if number == before + 1 and top > -a.top else 0, top, 0)
+            for row in range(there, min(top + a.kernel, a.height)):
+                to = ring.ctypes.data + row % a.kernel * pitch + 4 * a.left * a.hidden
+                _fill(a, picture * a.height + row, to)
+            there, before = min(top + a.kernel, a.height), number
+            for row in range(a.kernel):
+                slot = (top + row) % a.kernel if 0 <= top + row < a.height else a.kernel
+                places[row] = ring.ctypes.data + slot * pitch
+            _row(a, number, places, sums.ctypes.data)
         part = claimed(address)
 
 
@@ -138,9 +131,11 @@ class Separable:
 
     def pays(self, maps: Tensor) -> bool:
         """Whether maps [batch, channels, height, width] of this size are faster done so."""
-        _, _, height, width = maps.shape
-        _, right = self._sides(height, width)[1]
-        return right >= TALL and 4 * height * width * self.own.channels >= LEAST
+        batch, _, height, width = maps.shape
+        right = self._sides(height, width)[1][1]
+        twice = (self.own.kernel - self.own.stride) * torch.get_num_threads() if self.wide else 0
+        weights = sum(each.weight.numel() for each in (self.wide, self.narrow) if each)
+        return right >= TALL and twice <= TWICE * batch * height and 4 * weights <= HEAVY
 
     def __call__(
         self,
@@ -161,8 +156,8 @@ class Separable:
         result = torch.empty((batch, outputs, below, right), memory_format=torch.channels_last)
         given = Arguments(
             min(batch * below, 4 * torch.get_num_threads()), maps.data_ptr(), *_packed(self.wide),
-            self.own.weight.data_ptr(), self.own.bias.data_ptr(), *_packed(self.narrow), self.own.zeros.data_ptr(),
-            self._limits(wide, own), 0 if other is None else other.data_ptr(), result.data_ptr(), batch, height, width,
+            self.own.weight.data_ptr(), self.own.bias.data_ptr(), *_packed(self.narrow), self._limits(wide, own),
+            0 if other is None else other.data_ptr(), result.data_ptr(), batch, height, width,
             channels, self.own.channels, len(self.own.bias), outputs, below, right, self.own.kernel, self.own.stride,
             top, left, wide.kind, own.kind, *narrow,
         )  # fmt: skip

@@ -167,6 +167,22 @@ def function(write: Callable[..., None], whole: int, numbers: int) -> Value:
     return written
 
 
+def _copy(builder: Value, source: Value, target: Value, count: Value) -> None:
+    vectors = Vectors(builder)
+    whole = builder.mul(builder.sdiv(count, WHOLE(LANES)), WHOLE(LANES))
+    with cgutils.for_range(builder, builder.sdiv(count, WHOLE(LANES))) as loop:
+        place = builder.mul(loop.index, WHOLE(LANES))
+        vectors.store(vectors.load(source, place), target, place)
+    rest = builder.sub(count, whole)
+    with builder.if_then(builder.icmp_signed(">", rest, WHOLE(0))):
+        mask = vectors.mask(rest, 0)
+        vectors.store(vectors.load(source, whole, mask), target, whole, mask)
+
+
+copied = function(_copy, 3, 0)
+"""Copies from one address to another so many numbers: LANES in a cycle; a slice of numba's takes a cycle for each."""
+
+
 def arguments(*names: str) -> Any:  # noqa: ANN401  a class of these fields
     """What the threads of a kernel are told: `parts`, whole numbers of these names, low and high, in this order.
 
