@@ -163,9 +163,11 @@ def test_hooks_and_modes_see_a_pass():
     assert len(seen) > 5
 
 
-def test_padded_and_large_and_double_pictures_pass_as_they_are(monkeypatch):
+def test_padded_and_large_and_single_pictures_pass_as_they_are(monkeypatch):
     fast = optimize(Network())
     padded = Images(pictures(), ((16, 12), (9, 16)))
+    for _ in range(4):
+        assert fast(pictures()[0]).shape == (1, 4)
     monkeypatch.setattr(recording, "MOST_NUMBERS", pictures().numel() - 1)
     for _ in range(4):
         fast(padded)
@@ -228,6 +230,11 @@ def test_without_openmp(monkeypatch):
         monkeypatch.undo()
         for function in (threads.openmp, threads.barrier, threads.thread_number):
             function.cache_clear()
+
+
+def test_other_networks_are_not_repeated():
+    for network in (nn.Sequential(nn.Conv2d(3, 4, 3)), zoo.create("fcn_mini", classes=3), zoo.create("ssd_mini")):
+        assert not isinstance(optimize(network).forward, Repeated)
 
 
 def test_memory_goes_to_later_tensors():

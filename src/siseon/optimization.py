@@ -37,7 +37,7 @@ from siseon.packed_layers import (
     Linear,
     SeparableConvolution,
 )
-from siseon.recording import Repeated
+from siseon.recording import Repeated, suits
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -63,7 +63,7 @@ def optimize(model: Network, *, precision: Precision = "fp32") -> Network:
         if precision == "bf16":
             widen_inputs(fast)
     fast = fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if getattr(fast, "task", None) == "classification":
+    if suits(fast):
         fast.forward = Repeated(fast)
     return fast
 
