@@ -133,6 +133,15 @@ def test_every_model_predicts_in_bf16(name):
     assert len(optimize(model, precision="bf16").predict(torch.rand(3, 96, 128), **options)) == 1
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("channels", [3, 40])
+def test_maps_of_other_channels_are_refused(kernel, channels):
+    fast = optimize(nn.Sequential(nn.Conv2d(channels, 40, kernel, padding=kernel // 2)))
+    for shape in ((1, channels - 1, 32, 32), (1, channels + 1, 32, 32), (channels, 32, 32)):
+        with pytest.raises(RuntimeError, match="channels"):
+            fast(torch.rand(shape))
+
+
 def test_twice_is_once():
     fast = optimize(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
     fast(torch.rand(1, 3, 8, 8))  # packs the weights, which cannot be copied

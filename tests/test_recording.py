@@ -232,6 +232,12 @@ def test_without_openmp(monkeypatch):
             function.cache_clear()
 
 
+def test_grey_pictures_are_spread_over_the_colours():
+    fast, grey = optimize(Network()), pictures()[:, :1]
+    for _ in range(4):
+        torch.testing.assert_close(fast(grey), fast(grey.expand(-1, 3, -1, -1)))
+
+
 def test_other_networks_are_not_repeated():
     for network in (nn.Sequential(nn.Conv2d(3, 4, 3)), zoo.create("fcn_mini", classes=3), zoo.create("ssd_mini")):
         assert not isinstance(optimize(network).forward, Repeated)

@@ -61,7 +61,7 @@ class Convolution(nn.Module):
         self.stride = (convolution.stride[0], convolution.stride[1])
         self.padding = (0, 0) if self.same else (int(convolution.padding[0]), int(convolution.padding[1]))
         self.groups = convolution.groups
-        self.out_channels = convolution.out_channels
+        self.in_channels, self.out_channels = convolution.in_channels, convolution.out_channels
         self.ending: Ending = NOTHING
         self.dtype = dtype
         self.register_buffer("bias", None if convolution.bias is None else convolution.bias.detach().to(dtype))
@@ -79,7 +79,9 @@ class Convolution(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Convolution, shift and activation."""
         if isinstance(self.own, Planar):
+            self._check(maps)
             return self.own(maps.to(self.dtype), self.ending.own)
+        self._check(maps)
         maps = self._ready(maps)
         if own := self._faster(maps, self.ending):
             return own(maps, self.ending.own)
@@ -97,6 +99,7 @@ class Convolution(nn.Module):
 
     def added_to(self, maps: Tensor, other: Tensor, *, rectified: bool) -> Tensor:
         """convolution(maps) + other, and a rectifier."""
+        self._check(maps)
         maps, other, ending = self._ready(maps), self._ready(other), RECTIFIED if rectified else NOTHING
         if (own := self._faster(maps, ending)) and not isinstance(own, Depthwise | Planar):
             return own(maps, ending.own, other)
@@ -145,6 +148,11 @@ class Convolution(nn.Module):
             return self.im2col
         return self.own
 
+    def _check(self, maps: Tensor) -> None:
+        """Own convolutions read what they are told, wherever that lies."""
+        if maps.ndim != 4 or maps.shape[1] != self.in_channels:
+            raise RuntimeError(f"maps {[*maps.shape]} for a convolution of {self.in_channels} channels")
+
     def _ready(self, maps: Tensor) -> Tensor:
         """The maps in the type of the weights, channels last."""
         if maps.dtype == self.dtype and maps.is_contiguous(memory_format=torch.channels_last):
@@ -175,7 +183,7 @@ class SeparableConvolution(nn.Module):
     def __init__(self, layers: Sequence[Convolution]) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
-        self.last = layers[-1]
+        self.first, self.last = layers[0], layers[-1]
         kinds = [layer.own for layer in layers]
         (place, own), *_ = ((place, own) for place, own in enumerate(kinds) if isinstance(own, Depthwise))
         wide, narrow = kinds[0], kinds[-1]
@@ -192,6 +200,7 @@ class SeparableConvolution(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """One after the other, or all at once."""
+        self.first._check(maps)
         maps = self.last._ready(maps)
         if not self.own.pays(maps):
             found: Tensor = self.layers(maps)
@@ -200,6 +209,7 @@ class SeparableConvolution(nn.Module):
 
     def added_to(self, maps: Tensor, other: Tensor, *, rectified: bool) -> Tensor:
         """The same + other, and a rectifier."""
+        self.first._check(maps)
         maps, other = self.last._ready(maps), self.last._ready(other)
         if not self.own.narrow or not self.own.pays(maps):
             return self.last.added_to(self.layers[:-1](maps), other, rectified=rectified)

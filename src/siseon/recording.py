@@ -132,6 +132,7 @@ def is_plain(images: Images | Tensor) -> TypeGuard[Tensor]:
     return (
         isinstance(images, Tensor)
         and images.ndim == 4
+        and images.shape[1] == 3
         and images.device.type == "cpu"
         and images.dtype == torch.float32
         and 0 < images.numel() <= MOST_NUMBERS
