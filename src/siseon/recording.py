@@ -287,7 +287,7 @@ class Kernels:
     def __call__(self) -> None:
         """Run them."""
         if self.program.barrier or torch.get_num_threads() == 1:
-            self.given[:, : self.program.threads] = 0  # `next` of each
+            self.given[:, : threads.MOST_RUNS] = 0  # `next` of each
             threads.in_torch_threads(_run(), self.program)
         else:
             for work, arguments in zip(self.works, self.arguments, strict=True):

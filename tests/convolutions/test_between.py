@@ -6,18 +6,12 @@ import torch.nn.functional as F
 
 from siseon.convolutions import between
 
+pytestmark = pytest.mark.usefixtures("threads")
+
 
 def maps(*shape):
     torch.manual_seed(0)
     return torch.randn(shape).contiguous(memory_format=torch.channels_last)
-
-
-@pytest.fixture(params=[1, 2, 3], autouse=True)
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def test_pictures_are_normalised_bit_by_bit():

@@ -9,20 +9,14 @@ from siseon.convolutions.im2col import DEPTH, HEAVY, Im2col, pays
 from siseon.convolutions.registers import SWISH, Activation
 from siseon.layers import SameConv2d
 
+pytestmark = pytest.mark.usefixtures("threads")
+
 
 def case(batch, channels, outputs, size, kernel):
     torch.manual_seed(0)
     maps = torch.randn(batch, channels, *size).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(outputs, channels, *kernel) / (channels * kernel[0] * kernel[1]) ** 0.5
     return maps, weight, torch.randn(outputs)
-
-
-@pytest.fixture(params=[1, 2, 3], autouse=True)
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("channels", [5, 16, 200])  # 200: rows longer than DEPTH, a row of the kernel at a time

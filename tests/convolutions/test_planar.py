@@ -9,19 +9,13 @@ from siseon.convolutions.planar import MOST_CHANNELS, Planar
 from siseon.convolutions.registers import SWISH, Activation
 from siseon.layers import SameConv2d
 
+pytestmark = pytest.mark.usefixtures("threads")
+
 
 def case(batch, channels, outputs, size, kernel):
     torch.manual_seed(0)
     weight = torch.randn(outputs, channels, *kernel) / (channels * kernel[0] * kernel[1]) ** 0.5
     return torch.randn(batch, channels, *size), weight, torch.randn(outputs)
-
-
-@pytest.fixture(params=[1, 2, 3], autouse=True)
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("channels", [1, 3, MOST_CHANNELS])

@@ -7,19 +7,13 @@ import torch.nn.functional as F
 from siseon.convolutions.pointwise import Pointwise
 from siseon.convolutions.registers import SWISH, Activation
 
+pytestmark = pytest.mark.usefixtures("threads")
+
 
 def case(batch, channels, outputs, height, width):
     torch.manual_seed(0)
     maps = torch.randn(batch, channels, height, width).contiguous(memory_format=torch.channels_last)
     return maps, torch.randn(outputs, channels) / channels**0.5, torch.randn(outputs)
-
-
-@pytest.fixture(params=[1, 2, 3], autouse=True)
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

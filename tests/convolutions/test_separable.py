@@ -15,14 +15,6 @@ from siseon.optimization import optimize
 from siseon.packed_layers import SeparableConvolution
 
 
-@pytest.fixture(params=[1, 2, 3])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def numbers(*shape):
     return torch.randn(shape) / max(torch.Size(shape[1:]).numel(), 1) ** 0.5
 

@@ -34,55 +34,27 @@ class Taps(Tile):
         super().__init__(builder, TALL, 1)
         self.kernel, self.stride = kernel, stride
 
-    def sums(
-        self,
-        places: Value,
-        weights: Value,
-        filled: Value,
-        bias: Value,
-        out: Value,
-        step: Value,
-        channels: Value,
-        activation: Value,
-        low: Value,
-        high: Value,
-    ) -> None:
-        """Sums to out [cells, channels], `step` numbers from cell to cell; places: of addresses, [kernel, across]."""
+    def sums(self, places: Value, *values: Value) -> None:
+        """To out [cells, channels] what `each` is told; places: of addresses, [kernel, across]."""
         across = (self.height - 1) * self.stride + self.kernel
         cells = self.addresses(places, self.kernel * across)
 
-        def seen(row: int, channel: Value, there: Value) -> Sequence[Value]:
+        def seen(row: int, channel: Value, channels: Value) -> Sequence[Value]:
+            there = self.mask(self.builder.sub(channels, channel), 0)
             return [self.load(cells[row * across + x], channel, there) for x in range(across)]
 
-        self.each(seen, weights, filled, bias, out, step, channels, activation, low, high)
+        self.each(seen, *values)
 
-    def sums_of_rows(
-        self,
-        places: Value,
-        weights: Value,
-        filled: Value,
-        bias: Value,
-        out: Value,
-        step: Value,
-        channels: Value,
-        activation: Value,
-        low: Value,
-        high: Value,
-    ) -> None:
+    def sums_of_rows(self, places: Value, *values: Value) -> None:
         """The same of cells that follow each other in each row, zeros too; places: of addresses, [kernel]."""
-        build, across = self.builder, (self.height - 1) * self.stride + self.kernel
+        across = (self.height - 1) * self.stride + self.kernel
         rows = self.addresses(places, self.kernel)
-        offsets = [build.mul(channels, WHOLE(x)) for x in range(across)]
 
-        def seen(row: int, channel: Value, there: Value) -> Sequence[Value]:
-            return [self.load(rows[row], build.add(offset, channel)) for offset in offsets]
+        def seen(row: int, channel: Value, channels: Value) -> Sequence[Value]:
+            build = self.builder
+            return [self.load(rows[row], build.add(build.mul(channels, WHOLE(x)), channel)) for x in range(across)]
 
-        self.each(seen, weights, filled, bias, out, step, channels, activation, low, high)
-
-    def addresses(self, places: Value, count: int) -> Sequence[Value]:
-        """So many addresses from memory."""
-        start = self.builder.inttoptr(places, WHOLE.as_pointer())
-        return [self.builder.load(self.builder.gep(start, [WHOLE(number)])) for number in range(count)]
+        self.each(seen, *values)
 
     def each(
         self,
@@ -91,7 +63,6 @@ class Taps(Tile):
         filled: Value,
         bias: Value,
         out: Value,
-        step: Value,
         channels: Value,
         activation: Value,
         low: Value,
@@ -103,26 +74,25 @@ class Taps(Tile):
         with cgutils.for_range(build, count) as loop:
             channel = build.mul(loop.index, WHOLE(LANES))
             place = build.mul(channel, WHOLE(4))
-            rest = build.sub(channels, channel)
-            there = self.mask(rest, 0)
             self.start(build.add(bias, place))
             for row in range(self.kernel):
-                numbers = seen(row, channel, there)
+                numbers = seen(row, channel, channels)
                 for column in range(self.kernel):
                     tap = build.mul(filled, WHOLE(row * self.kernel + column))
                     weight = self.load(weights, build.add(tap, channel))
                     for (cell, _), total in self.totals.items():
                         found = self.fused(numbers[cell * self.stride + column], weight, build.load(total))
                         build.store(found, total)
-            self.end(WHOLE(0), build.add(out, place), step, rest, activation, low, high)
+            rest = build.sub(channels, channel)
+            self.end(WHOLE(0), build.add(out, place), channels, rest, activation, low, high)
 
 
 def _sums(kernel: int, stride: int) -> Value:
-    return function(lambda builder, *values: Taps(builder, kernel, stride).sums(*values), 8, 2)
+    return function(lambda builder, *values: Taps(builder, kernel, stride).sums(*values), 7, 2)
 
 
 def _sums_of_rows(kernel: int, stride: int) -> Value:
-    return function(lambda builder, *values: Taps(builder, kernel, stride).sums_of_rows(*values), 8, 2)
+    return function(lambda builder, *values: Taps(builder, kernel, stride).sums_of_rows(*values), 7, 2)
 
 
 _three, _three_two, _five, _five_two = (_sums(kernel, stride) for (kernel, _), (stride, _) in KINDS)
@@ -182,13 +152,13 @@ def convolve(
 ) -> None:
     """A tile of TALL cells to out [cells, channels]; places: where the addresses lie of what is under its kernels."""
     if kernel == 3 and stride == 1:
-        _three(places, weights, filled, bias, out, channels, channels, kind, low, high)
+        _three(places, weights, filled, bias, out, channels, kind, low, high)
     elif kernel == 3:
-        _three_two(places, weights, filled, bias, out, channels, channels, kind, low, high)
+        _three_two(places, weights, filled, bias, out, channels, kind, low, high)
     elif stride == 1:
-        _five(places, weights, filled, bias, out, channels, channels, kind, low, high)
+        _five(places, weights, filled, bias, out, channels, kind, low, high)
     else:
-        _five_two(places, weights, filled, bias, out, channels, channels, kind, low, high)
+        _five_two(places, weights, filled, bias, out, channels, kind, low, high)
 
 
 @compiled
@@ -207,13 +177,13 @@ def convolve_rows(
 ) -> None:
     """The same, where the cells of a row follow each other; places: where the addresses lie of the rows."""
     if kernel == 3 and stride == 1:
-        _three_rows(places, weights, filled, bias, out, channels, channels, kind, low, high)
+        _three_rows(places, weights, filled, bias, out, channels, kind, low, high)
     elif kernel == 3:
-        _three_two_rows(places, weights, filled, bias, out, channels, channels, kind, low, high)
+        _three_two_rows(places, weights, filled, bias, out, channels, kind, low, high)
     elif stride == 1:
-        _five_rows(places, weights, filled, bias, out, channels, channels, kind, low, high)
+        _five_rows(places, weights, filled, bias, out, channels, kind, low, high)
     else:
-        _five_two_rows(places, weights, filled, bias, out, channels, channels, kind, low, high)
+        _five_two_rows(places, weights, filled, bias, out, channels, kind, low, high)
 
 
 @compiled

@@ -18,7 +18,7 @@ from numba import carray
 from torch import Tensor
 
 from siseon.boxes._kernels import compiled
-from siseon.convolutions.registers import HEIGHTS, LIMITED, WIDTH, Activation, filled_up, multiply, panels
+from siseon.convolutions.registers import HEIGHTS, LIMITED, WIDTH, Activation, filled_up, multiply, panels, shares
 from siseon.convolutions.vectors import LANES, arguments, claimed, copied, kernel, pointer
 from siseon.layers import padded_axis
 from siseon.threads import in_torch_threads
@@ -153,21 +153,12 @@ class Im2col:
             padded_axis, (height, width), self.kernel, self.stride, self.padding or (None, None)
         )
         result = torch.empty((batch, self.outputs, below, right), memory_format=torch.channels_last)
-        places, shares = self._shares(batch * below * right)
+        heavy = 4 * self.weight.numel() > HEAVY
+        places, parts = shares(batch * below * right, self.outputs, heavy=heavy, few=8, each=1)
         given = Arguments(
-            places * shares, shares, maps.data_ptr(), self.weight.data_ptr(), self.bias.data_ptr(),
+            places * parts, parts, maps.data_ptr(), self.weight.data_ptr(), self.bias.data_ptr(),
             self.zeros.data_ptr(), 0 if other is None else other.data_ptr(), result.data_ptr(), batch, height, width,
             channels, *self.kernel, *self.stride, top, left, below, right, self.outputs, self.rows, *activation,
         )  # fmt: skip
         in_torch_threads(_work(), given)
         return result
-
-    def _shares(self, cells: int) -> tuple[int, int]:
-        """How many parts the cells, and the outputs, are divided into."""
-        threads = torch.get_num_threads()
-        if threads == 1:
-            return 1, 1
-        columns, tiles = -(-self.outputs // WIDTH), -(-cells // HEIGHTS[0])
-        if columns >= 2 * threads and (4 * self.weight.numel() > HEAVY or tiles < 8 * threads):
-            return 1, threads
-        return min(tiles, 4 * threads), 1

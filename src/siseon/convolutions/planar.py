@@ -35,8 +35,7 @@ class TableTile(Tile):
         self.product(*values)
 
     def place(self, index: Value) -> Value:  # noqa: D102
-        place = self.builder.load(self.builder.gep(self.builder.inttoptr(self.table, WHOLE.as_pointer()), [index]))
-        return place
+        return self.builder.load(self.builder.gep(self.builder.inttoptr(self.table, WHOLE.as_pointer()), [index]))
 
 
 def _product(vectors: int) -> Value:
@@ -54,7 +53,7 @@ Arguments = arguments(
     "bias",
     "padded",
     "out",
-    "planes",
+    "batch",
     "channels",
     "height",
     "width",
@@ -122,7 +121,7 @@ def _work(address: int) -> None:
         if a.step == PAD:
             _pad(a, part, height, width)
         else:
-            rows = a.planes // a.channels * a.below
+            rows = a.batch * a.below
             for each in range(part * rows // a.parts, (part + 1) * rows // a.parts):
                 _row(a, each, table.ctypes.data, height, width)
         part = claimed(address)
@@ -154,7 +153,7 @@ class Planar:
         result = torch.empty((batch, self.outputs, below, right), memory_format=torch.channels_last)
         given = Arguments(
             batch * channels, PAD, maps.data_ptr(), self.weight.data_ptr(), self.bias.data_ptr(), room.data_ptr(),
-            result.data_ptr(), batch * channels, channels, height, width, down, across, step_down, step_across, top,
+            result.data_ptr(), batch, channels, height, width, down, across, step_down, step_across, top,
             left, below, right, self.outputs, *activation,
         )  # fmt: skip
         in_torch_threads(_work(), given)

@@ -14,7 +14,7 @@ from numba import carray
 from torch import Tensor
 
 from siseon.boxes._kernels import compiled
-from siseon.convolutions.registers import HEIGHTS, WIDTH, Activation, filled_up, multiply, panels
+from siseon.convolutions.registers import HEIGHTS, WIDTH, Activation, filled_up, multiply, panels, shares
 from siseon.convolutions.vectors import arguments, claimed, kernel, pointer
 from siseon.threads import in_torch_threads
 
@@ -82,7 +82,8 @@ class Pointwise:
         batch, _, height, width = maps.shape
         result = torch.empty((batch, self.outputs, height, width), memory_format=torch.channels_last)
         cells = batch * height * width
-        down, across = self._shares(cells)
+        heavy = 4 * self.weight.numel() > HEAVY
+        down, across = shares(cells, self.outputs, heavy=heavy, few=2, each=4)
         given = Arguments(
             down * across, across, maps.data_ptr(), self.weight.data_ptr(), self.bias.data_ptr(),
             0 if other is None else other.data_ptr(), result.data_ptr(), cells, self.channels, self.outputs,
@@ -90,13 +91,3 @@ class Pointwise:
         )  # fmt: skip
         in_torch_threads(_work(), given)
         return result
-
-    def _shares(self, cells: int) -> tuple[int, int]:
-        """How many parts the cells, and the outputs, are divided into."""
-        threads = torch.get_num_threads()
-        if threads == 1:
-            return 1, 1
-        columns, tiles = -(-self.outputs // WIDTH), -(-cells // HEIGHTS[0])
-        if columns >= 2 * threads and (4 * self.weight.numel() > HEAVY or tiles < 2 * threads):
-            return 1, min(columns, 4 * threads)
-        return min(tiles, 4 * threads), 1

@@ -234,6 +234,21 @@ def multiply_pairs(maps: int, rows: int, depth: int, weights: int, bias: int, ou
                 _narrow_pairs(source, step, weight, depth, shift, 0, to, step_out, columns, LIMITED, low, high)
 
 
+def shares(cells: int, outputs: int, *, heavy: bool, few: int, each: int) -> tuple[int, int]:
+    """How many parts the cells, and the panels, of a product are divided into.
+
+    Where the weights are heavy, or there are fewer tiles than `few` to a thread, each thread takes panels of its own,
+    in `each` parts; else it takes tiles.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return 1, 1
+    columns, tiles = -(-outputs // WIDTH), -(-cells // HEIGHTS[0])
+    if columns >= 2 * threads and (heavy or tiles < few * threads):
+        return 1, min(columns, each * threads)
+    return min(tiles, 4 * threads), 1
+
+
 def panels(weight: Tensor) -> Tensor:
     """Weights [..., depth, outputs] panel after panel: each [depth, WIDTH], the last [depth, LANES] if that is enough.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -90,6 +90,11 @@ class Vectors:
         else:
             kind = ir.FunctionType(ir.VoidType(), [VECTOR, VECTOR.as_pointer(), INDEX, MASK])
             self.call("masked.store", kind, ".p0", vector, target, INDEX(4), mask)
+
+    def addresses(self, places: Value, count: int) -> Sequence[Value]:
+        """So many addresses from memory."""
+        start = self.builder.inttoptr(places, WHOLE.as_pointer())
+        return [self.builder.load(self.builder.gep(start, [WHOLE(number)])) for number in range(count)]
 
     def prefetch(self, base: Value, index: Value = 0) -> None:
         """Ask for the numbers from number `index` on, to be written to, before they are needed."""

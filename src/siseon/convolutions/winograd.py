@@ -174,11 +174,6 @@ class Transforms(Vectors):
         first, last = build.mul(vector, WHOLE(LANES)), build.sub(channels, WHOLE(LANES))
         return build.mul(build.select(build.icmp_signed("<", first, last), first, last), WHOLE(size))
 
-    def addresses(self, places: Value, count: int) -> Sequence[Value]:
-        """So many addresses from memory."""
-        start = self.builder.inttoptr(places, WHOLE.as_pointer())
-        return [self.builder.load(self.builder.gep(start, [WHOLE(place)])) for place in range(count)]
-
     def plus(self, base: Value, step: Value, times: int) -> Value:
         """An address and so many steps."""
         return self.builder.add(base, self.builder.mul(step, WHOLE(times)))
